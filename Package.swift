@@ -1,0 +1,99 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+    .strictMemorySafety(),
+]
+
+/// A module under Sources/.
+func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+/// The module map of a system C library under Sources/CLibraries.
+func system(_ name: String, pkgConfig: String, debian: String) -> Target {
+    .systemLibrary(
+        name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([debian])])
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+}
+
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let metrics = Target.Dependency.product(name: "Metrics", package: "swift-metrics")
+
+let package = Package(
+    name: "sluice",
+    products: [
+        .library(name: "Sluice", targets: ["Sluice"]),
+        .library(name: "StorageConformance", targets: ["StorageConformance"]),
+        .executable(name: "sluice", targets: ["SluiceCLI"]),
+    ],
+    traits: [
+        .trait(name: "Archives", description: "Unpack compressed templates, through libarchive."),
+        .trait(name: "LegacyQCOW", description: "Import version 1 QCOW images, through libqcow."),
+        .default(enabledTraits: ["Archives", "LegacyQCOW"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+    ],
+    targets: [
+        system("CURing", pkgConfig: "liburing", debian: "liburing-dev"),
+        system("CZlib", pkgConfig: "zlib", debian: "zlib1g-dev"),
+        system("CZstd", pkgConfig: "libzstd", debian: "libzstd-dev"),
+        system("CCrypto", pkgConfig: "libcrypto", debian: "libssl-dev"),
+        system("CArchive", pkgConfig: "libarchive", debian: "libarchive-dev"),
+        system("CQCow", pkgConfig: "libqcow", debian: "libqcow-dev"),
+
+        module("IORuntime", ["CURing", systemPackage, logging]),
+        module("BlockStorage", ["IORuntime", metrics]),
+        module("QCOW2", ["BlockStorage", "IORuntime", "CZlib", "CZstd"]),
+        module("FilePool", ["QCOW2", "BlockStorage", "IORuntime", systemPackage]),
+        module(
+            "Templates",
+            [
+                "QCOW2", "BlockStorage", "IORuntime", "CCrypto",
+                .target(name: "CArchive", condition: .when(traits: ["Archives"])),
+                .target(name: "CQCow", condition: .when(traits: ["LegacyQCOW"])),
+            ]),
+        module("NBDExport", ["BlockStorage", "IORuntime", logging]),
+        module("StorageConformance", ["BlockStorage", "IORuntime"]),
+        module(
+            "Sluice",
+            [
+                "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging,
+                .product(name: "GRDB", package: "GRDB.swift"),
+            ]),
+        .executableTarget(
+            name: "SluiceCLI",
+            dependencies: [
+                "Sluice", "StorageConformance",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                logging,
+            ],
+            swiftSettings: swiftSettings),
+
+        tests("IORuntimeTests", ["IORuntime"]),
+        tests("BlockStorageTests", ["BlockStorage"]),
+        tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
+        tests("FilePoolTests", ["FilePool", "StorageConformance"]),
+        tests("TemplatesTests", ["Templates", "FilePool"]),
+        tests("NBDExportTests", ["NBDExport"]),
+        tests("StorageConformanceTests", ["StorageConformance"]),
+        tests("SluiceTests", ["Sluice"]),
+        tests("IntegrationTests", ["Sluice"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,326 @@
+/// Where volumes live and are created, cloned, snapshotted, resized and deleted.
+///
+/// Operations are idempotent as the Container Storage Interface defines it: creating the same thing again succeeds,
+/// creating it differently throws `alreadyExists`, deleting what is not there succeeds. Names are checked with
+/// `VolumeName.check`. What a pool cannot do throws `notSupported`; `capabilities` says so beforehand.
+public protocol StoragePool: Sendable {
+    /// The name under which the pool is registered.
+    var name: String { get }
+    /// The scheme of its URL: `dir`, `sharedmountpoint`, …
+    var kind: String { get }
+    var capabilities: [Capability] { get }
+
+    /// Capacity and use, from the storage itself.
+    func statistics() async throws(StorageError) -> PoolStatistics
+
+    func listVolumes() async throws(StorageError) -> [VolumeDescription]
+    /// Throws `notFound` for a volume that is not there.
+    func describeVolume(_ name: String) async throws(StorageError) -> VolumeDescription
+
+    func createVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) -> VolumeDescription
+    /// A linked clone of `source`, or a full copy when `request.isFull`.
+    func cloneVolume(_ source: VolumeReference, as name: String, _ request: CloneRequest) async throws(StorageError)
+        -> VolumeDescription
+    func deleteVolume(_ name: String, policy: DeletePolicy) async throws(StorageError)
+    func renameVolume(_ name: String, to newName: String) async throws(StorageError)
+    /// Sets the virtual size in bytes; a smaller one needs `allowShrink`.
+    func resizeVolume(_ name: String, to size: UInt64, allowShrink: Bool) async throws(StorageError)
+    /// Makes a linked clone independent of its template.
+    func flattenVolume(_ name: String) async throws(StorageError)
+    func checkVolume(_ name: String, repair: CheckRepair) async throws(StorageError) -> CheckReport
+
+    /// Opens a volume, or a snapshot of it (always read-only). `exclusive` throws `busy`, naming the holder where it
+    /// can be known, while any other program has the volume open for writing or relies on nobody writing it.
+    func openVolume(_ reference: VolumeReference, mode: OpenMode) async throws(StorageError) -> any Volume
+
+    func createSnapshot(_ snapshot: String, of volume: String) async throws(StorageError) -> SnapshotDescription
+    func listSnapshots(of volume: String) async throws(StorageError) -> [SnapshotDescription]
+    func deleteSnapshot(_ snapshot: String, of volume: String) async throws(StorageError)
+    /// Makes the volume what it was at the snapshot. Throws `busy` while it is open.
+    func revert(_ volume: String, to snapshot: String) async throws(StorageError)
+    func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError)
+
+    /// Sets the policy that the storage itself enforces; `notSupported` where it enforces none.
+    func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError)
+    /// Takes over a volume that is already in the pool, in the format that the caller declares.
+    func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription
+
+    /// Where a template import writes before it is published; never visible as a volume.
+    func stageTemplate(_ name: String, size: UInt64) async throws(StorageError) -> any StagedTemplate
+    func listTemplates() async throws(StorageError) -> [VolumeDescription]
+    /// Throws `busy`, naming them, while clones exist.
+    func deleteTemplate(_ name: String) async throws(StorageError)
+}
+
+/// A template that is being written: published whole, or gone without a trace.
+public protocol StagedTemplate: Sendable {
+    /// Reads as zeros at first; has the size that was staged.
+    var volume: any ResizableVolume { get }
+    /// Makes the template visible, durably and atomically, and closes the volume. Throws `alreadyExists` when
+    /// another import published that name first.
+    func publish() async throws(StorageError) -> VolumeDescription
+    /// Removes everything. Safe after `publish`, where it does nothing.
+    func discard() async
+}
+
+/// `NAME` or `NAME@SNAPSHOT` inside a pool.
+public struct VolumeReference: Hashable, Sendable, CustomStringConvertible {
+    public var name: String
+    public var snapshot: String?
+
+    public init(_ name: String, snapshot: String? = nil) {
+        self.name = name
+        self.snapshot = snapshot
+    }
+
+    public var description: String { snapshot.map { "\(name)@\($0)" } ?? name }
+}
+
+/// The rule for the names of volumes, templates, snapshots and pools.
+public enum VolumeName {
+    /// Letters, digits, `.`, `_`, `-` and `+`, 1 to 200 bytes, not beginning with `.` or `-`.
+    ///
+    /// Throws `invalidArgument` for anything else, so that a name can stand in a path, a URL and an argument list.
+    public static func check(_ name: String, as what: String = "volume name") throws(StorageError) {
+        let isAllowed = name.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "-"),
+                UInt8(ascii: "+"):
+                true
+            default: false
+            }
+        }
+        guard isAllowed, (1...200).contains(name.utf8.count), !name.hasPrefix("."), !name.hasPrefix("-") else {
+            throw StorageError(
+                .invalidArgument, what, at: "'\(name)'",
+                why: "use 1 to 200 letters, digits, '.', '_', '-' or '+', not beginning with '.' or '-'")
+        }
+    }
+}
+
+public enum VolumeFormat: String, Sendable, Codable, CaseIterable {
+    case raw, qcow2
+}
+
+/// How much of a new volume is allocated at once: for QCOW2 preallocation off, metadata, full.
+public enum ProvisioningType: String, Sendable, Codable, CaseIterable {
+    case thin, sparse, fat
+}
+
+public struct CreateRequest: Equatable, Sendable {
+    /// In bytes.
+    public var size: UInt64
+    public var format: VolumeFormat
+    public var provisioning: ProvisioningType
+    public var qos: QoSPolicy?
+
+    public init(
+        size: UInt64, format: VolumeFormat = .qcow2, provisioning: ProvisioningType = .thin, qos: QoSPolicy? = nil
+    ) {
+        self.size = size
+        self.format = format
+        self.provisioning = provisioning
+        self.qos = qos
+    }
+}
+
+public struct CloneRequest: Equatable, Sendable {
+    /// In bytes, not less than the source; nil for the size of the source.
+    public var size: UInt64?
+    /// A copy that does not depend on the source.
+    public var isFull: Bool
+    public var qos: QoSPolicy?
+
+    public init(size: UInt64? = nil, isFull: Bool = false, qos: QoSPolicy? = nil) {
+        self.size = size
+        self.isFull = isFull
+        self.qos = qos
+    }
+}
+
+public enum OpenMode: String, Sendable {
+    /// Many may read at once; nobody may write.
+    case readOnly
+    /// One writer, alone.
+    case exclusive
+}
+
+/// What happens to the clones of a volume that is deleted.
+public enum DeletePolicy: String, Sendable, CaseIterable {
+    case refuse, flatten, trash
+}
+
+public enum CheckRepair: String, Sendable, CaseIterable {
+    case none, leaks, all
+}
+
+/// What a check of a volume's metadata found.
+public struct CheckReport: Equatable, Sendable {
+    public enum Outcome: String, Sendable { case clean, corrupt, leaks }
+
+    /// Left after any repair.
+    public var corruptions: Int
+    public var leaks: Int
+    public var corruptionsFixed: Int
+    public var leaksFixed: Int
+    public var allocatedClusters: UInt64
+    /// The first findings, each a sentence; at most 100.
+    public var findings: [String]
+
+    public init(
+        corruptions: Int = 0, leaks: Int = 0, corruptionsFixed: Int = 0, leaksFixed: Int = 0,
+        allocatedClusters: UInt64 = 0, findings: [String] = []
+    ) {
+        self.corruptions = corruptions
+        self.leaks = leaks
+        self.corruptionsFixed = corruptionsFixed
+        self.leaksFixed = leaksFixed
+        self.allocatedClusters = allocatedClusters
+        self.findings = findings
+    }
+
+    public var outcome: Outcome { corruptions > 0 ? .corrupt : leaks > 0 ? .leaks : .clean }
+}
+
+public struct PoolStatistics: Equatable, Sendable {
+    /// In bytes.
+    public var capacity: UInt64
+    public var allocated: UInt64
+    public var available: UInt64
+
+    public init(capacity: UInt64, allocated: UInt64, available: UInt64) {
+        self.capacity = capacity
+        self.allocated = allocated
+        self.available = available
+    }
+}
+
+/// What a pool knows of a volume or template from the storage itself.
+public struct VolumeDescription: Equatable, Sendable {
+    public var name: String
+    /// What a hypervisor opens: an absolute path, `pool/image`, `/iqn/lun`, a URL.
+    public var path: String
+    public var format: VolumeFormat
+    /// In bytes.
+    public var virtualSize: UInt64
+    public var allocatedSize: UInt64
+    public var provisioning: ProvisioningType
+    /// The template or volume whose blocks this one shares.
+    public var template: VolumeReference?
+    public var snapshots: [String]
+
+    public init(
+        name: String, path: String, format: VolumeFormat, virtualSize: UInt64, allocatedSize: UInt64,
+        provisioning: ProvisioningType = .thin, template: VolumeReference? = nil, snapshots: [String] = []
+    ) {
+        self.name = name
+        self.path = path
+        self.format = format
+        self.virtualSize = virtualSize
+        self.allocatedSize = allocatedSize
+        self.provisioning = provisioning
+        self.template = template
+        self.snapshots = snapshots
+    }
+}
+
+public struct SnapshotDescription: Equatable, Sendable {
+    public var name: String
+    /// The volume's virtual size at the snapshot, in bytes.
+    public var size: UInt64
+    /// What only this snapshot holds, in bytes, where the storage knows it.
+    public var usedBytes: UInt64
+    /// Seconds since 1970, UTC.
+    public var createdAt: Int64
+    public var isProtected: Bool
+    public var children: [String]
+
+    public init(
+        name: String, size: UInt64, usedBytes: UInt64 = 0, createdAt: Int64, isProtected: Bool = false,
+        children: [String] = []
+    ) {
+        self.name = name
+        self.size = size
+        self.usedBytes = usedBytes
+        self.createdAt = createdAt
+        self.isProtected = isProtected
+        self.children = children
+    }
+}
+
+/// Something a pool can do, with the formats and states in which it can.
+public struct Capability: Hashable, Sendable {
+    public enum Feature: String, Sendable, CaseIterable {
+        case thinProvisioning, linkedClone, cloneFromSnapshot, snapshot, revert, protect, resizeOnline, shrink, discard
+        case extents, changedExtents, exclusiveAttach, memorySnapshot, qosMinimum, qosMaximum, qosBurst, flatten, trash
+    }
+
+    /// The state of the volume that the feature is asked of.
+    public enum State: String, Sendable, CaseIterable {
+        case base, current, snapshot
+    }
+
+    public var feature: Feature
+    /// Empty: every format of the pool.
+    public var formats: [VolumeFormat]
+    /// Empty: every state.
+    public var states: [State]
+
+    public init(_ feature: Feature, formats: [VolumeFormat] = [], states: [State] = []) {
+        self.feature = feature
+        self.formats = formats
+        self.states = states
+    }
+}
+
+/// Minimum, maximum and burst IOPS, counted in normalised 4 KiB operations a second.
+public struct QoSPolicy: Hashable, Sendable, Codable {
+    public var minIOPS: UInt64?
+    public var maxIOPS: UInt64?
+    public var burstIOPS: UInt64?
+
+    /// Throws `invalidArgument` unless 0 < minimum ≤ maximum ≤ burst, as far as they are given.
+    public init(minIOPS: UInt64? = nil, maxIOPS: UInt64? = nil, burstIOPS: UInt64? = nil) throws(StorageError) {
+        let given = [minIOPS, maxIOPS, burstIOPS].compactMap(\.self)
+        guard given.allSatisfy({ $0 > 0 }), zip(given, given.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+            throw StorageError(
+                .invalidArgument, "QoS policy", why: "needs 0 < minimum <= maximum <= burst IOPS")
+        }
+        self.minIOPS = minIOPS
+        self.maxIOPS = maxIOPS
+        self.burstIOPS = burstIOPS
+    }
+}
+
+/// Where a workflow of several steps records what it is about to do, so that a crash can be finished or undone.
+public protocol IntentLog: Sendable {
+    /// Records an intent durably before it is acted on. `undo` names what to remove, in the words of its pool.
+    func begin(_ intent: Intent) async throws(StorageError) -> IntentToken
+    /// The work is done, or undone: forget it.
+    func end(_ token: IntentToken) async throws(StorageError)
+    /// What an earlier process left unfinished.
+    func pending() async throws(StorageError) -> [(IntentToken, Intent)]
+}
+
+public struct IntentToken: Hashable, Sendable {
+    public let id: Int64
+
+    public init(id: Int64) { self.id = id }
+}
+
+public struct Intent: Hashable, Sendable, Codable {
+    /// The operation: `clone`, `import`, `copy`, …
+    public var operation: String
+    public var pool: String
+    public var volume: String
+    /// What the operation needs to be finished or undone.
+    public var details: [String: String]
+
+    public init(operation: String, pool: String, volume: String, details: [String: String] = [:]) {
+        self.operation = operation
+        self.pool = pool
+        self.volume = volume
+        self.details = details
+    }
+}

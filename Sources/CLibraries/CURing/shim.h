@@ -1,0 +1,9 @@
+#pragma once
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/un.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
