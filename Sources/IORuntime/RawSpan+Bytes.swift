@@ -40,11 +40,13 @@ extension RawSpan {
 }
 
 extension MutableRawSpan {
-    /// Copies all of `source` to the beginning of these bytes; it must fit. The two must not overlap.
-    package mutating func copy(from source: RawSpan) {
-        precondition(source.byteCount <= byteCount, "the source does not fit")
+    /// Copies all of `source` to byte `offset`, where it must fit. The two must not overlap.
+    package mutating func copy(from source: RawSpan, to offset: Int = 0) {
+        precondition(offset >= 0 && offset <= byteCount, "the offset lies outside")
+        precondition(source.byteCount <= byteCount - offset, "the source does not fit")
         unsafe withUnsafeMutableBytes { destination in
             // Sound: the source fits, as checked above.
+            let destination = unsafe UnsafeMutableRawBufferPointer(rebasing: destination[offset...])
             unsafe source.withUnsafeBytes { unsafe destination.copyMemory(from: $0) }
         }
     }
