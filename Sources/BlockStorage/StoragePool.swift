@@ -13,15 +13,20 @@ public protocol StoragePool: Sendable {
     /// Capacity and use, from the storage itself.
     func statistics() async throws(StorageError) -> PoolStatistics
 
+    /// The volumes, and what lies in the pool without having been adopted (`isManaged` false); no templates.
     func listVolumes() async throws(StorageError) -> [VolumeDescription]
-    /// Throws `notFound` for a volume that is not there.
+    /// A volume or a template. Throws `notFound` for one that is not there.
     func describeVolume(_ name: String) async throws(StorageError) -> VolumeDescription
 
+    /// A volume that reads as zeros. Throws `alreadyExists` when the name is taken by anything but the same volume.
     func createVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) -> VolumeDescription
-    /// A linked clone of `source`, or a full copy when `request.isFull`.
+    /// A linked clone of `source`, a volume or a template, or a full copy when `request.isFull`. A volume that has
+    /// linked clones cannot be written, resized or deleted (`busy`) until they are flattened or gone.
     func cloneVolume(_ source: VolumeReference, as name: String, _ request: CloneRequest) async throws(StorageError)
         -> VolumeDescription
+    /// Throws `busy` while the volume is open or, with `.refuse`, naming them, while clones exist.
     func deleteVolume(_ name: String, policy: DeletePolicy) async throws(StorageError)
+    /// Throws `alreadyExists` when the new name is taken, and `busy` while clones know the volume by the old one.
     func renameVolume(_ name: String, to newName: String) async throws(StorageError)
     /// Sets the virtual size in bytes; a smaller one needs `allowShrink`.
     func resizeVolume(_ name: String, to size: UInt64, allowShrink: Bool) async throws(StorageError)
@@ -29,10 +34,14 @@ public protocol StoragePool: Sendable {
     func flattenVolume(_ name: String) async throws(StorageError)
     func checkVolume(_ name: String, repair: CheckRepair) async throws(StorageError) -> CheckReport
 
-    /// Opens a volume, or a snapshot of it (always read-only). `exclusive` throws `busy`, naming the holder where it
-    /// can be known, while any other program has the volume open for writing or relies on nobody writing it.
+    /// Opens a volume or template, or a snapshot (always read-only). `exclusive` throws `busy`, naming the holder where
+    /// it can be known, while any other program has the volume open or a clone depends on it.
     func openVolume(_ reference: VolumeReference, mode: OpenMode) async throws(StorageError) -> any Volume
+    /// Ends another program's hold on a volume; the caller knows that the program is dead.
+    func breakLock(of volume: String) async throws(StorageError)
 
+    /// Also of a volume that this process has open, as of a moment during the call. A name that exists already is
+    /// returned as it is.
     func createSnapshot(_ snapshot: String, of volume: String) async throws(StorageError) -> SnapshotDescription
     func listSnapshots(of volume: String) async throws(StorageError) -> [SnapshotDescription]
     func deleteSnapshot(_ snapshot: String, of volume: String) async throws(StorageError)
@@ -50,6 +59,31 @@ public protocol StoragePool: Sendable {
     func listTemplates() async throws(StorageError) -> [VolumeDescription]
     /// Throws `busy`, naming them, while clones exist.
     func deleteTemplate(_ name: String) async throws(StorageError)
+}
+
+extension StoragePool {
+    public func breakLock(of volume: String) async throws(StorageError) {
+        throw StorageError(
+            .notSupported, "break lock", at: "\(name)/\(volume)", why: "its locks end with the process that holds them")
+    }
+
+    public func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError) {
+        throw StorageError(
+            .notSupported, "protect snapshot", at: "\(name)/\(volume)@\(snapshot)", why: "no such notion here")
+    }
+
+    public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
+        throw StorageError(.notSupported, "set QoS", at: "\(name)/\(volume)", why: "the storage enforces no policy")
+    }
+
+    /// Whether the pool declares `feature` for `format`, or for any format.
+    public func can(_ feature: Capability.Feature, _ format: VolumeFormat? = nil) -> Bool {
+        capabilities.contains { capability in
+            guard capability.feature == feature else { return false }
+            guard let format else { return true }
+            return capability.formats.isEmpty || capability.formats.contains(format)
+        }
+    }
 }
 
 /// A template that is being written: published whole, or gone without a trace.
@@ -201,7 +235,8 @@ public struct VolumeDescription: Equatable, Sendable {
     public var name: String
     /// What a hypervisor opens: an absolute path, `pool/image`, `/iqn/lun`, a URL.
     public var path: String
-    public var format: VolumeFormat
+    /// As declared at creation or adoption; nil where nobody declared it, since it is never guessed from the bytes.
+    public var format: VolumeFormat?
     /// In bytes.
     public var virtualSize: UInt64
     public var allocatedSize: UInt64
@@ -209,10 +244,14 @@ public struct VolumeDescription: Equatable, Sendable {
     /// The template or volume whose blocks this one shares.
     public var template: VolumeReference?
     public var snapshots: [String]
+    /// False for what other tools put into the pool; only `adoptVolume` makes it usable.
+    public var isManaged: Bool
+    public var isTemplate: Bool
 
     public init(
-        name: String, path: String, format: VolumeFormat, virtualSize: UInt64, allocatedSize: UInt64,
-        provisioning: ProvisioningType = .thin, template: VolumeReference? = nil, snapshots: [String] = []
+        name: String, path: String, format: VolumeFormat?, virtualSize: UInt64, allocatedSize: UInt64,
+        provisioning: ProvisioningType = .thin, template: VolumeReference? = nil, snapshots: [String] = [],
+        isManaged: Bool = true, isTemplate: Bool = false
     ) {
         self.name = name
         self.path = path
@@ -222,6 +261,8 @@ public struct VolumeDescription: Equatable, Sendable {
         self.provisioning = provisioning
         self.template = template
         self.snapshots = snapshots
+        self.isManaged = isManaged
+        self.isTemplate = isTemplate
     }
 }
 
