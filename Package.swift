@@ -32,6 +32,10 @@ let package = Package(
     name: "sluice",
     products: [
         .library(name: "Sluice", targets: ["Sluice"]),
+        .library(name: "IORuntime", targets: ["IORuntime"]),
+        .library(name: "BlockStorage", targets: ["BlockStorage"]),
+        .library(name: "QCOW2", targets: ["QCOW2"]),
+        .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
         .executable(name: "sluice", targets: ["SluiceCLI"]),
     ],
@@ -57,7 +61,7 @@ let package = Package(
         system("CQCow", pkgConfig: "libqcow", debian: "libqcow-dev"),
 
         module("IORuntime", ["CURing", systemPackage, logging]),
-        module("BlockStorage", ["IORuntime", metrics]),
+        module("BlockStorage", ["IORuntime", metrics, systemPackage]),
         module("QCOW2", ["BlockStorage", "IORuntime", "CZlib", "CZstd"]),
         module("FilePool", ["QCOW2", "BlockStorage", "IORuntime", systemPackage]),
         module(

@@ -1,4 +1,5 @@
 #pragma once
+#include <linux/io_uring.h>
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>

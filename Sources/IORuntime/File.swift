@@ -1,0 +1,256 @@
+import CURing
+import Glibc
+import SystemPackage
+
+/// An open file.
+///
+/// Transfers are whole or fail: a short one is continued until the file ends. Any number may be in flight. A cancelled
+/// task's request ends with `ECANCELED`, once the kernel has let go of the memory.
+public final class File: Sendable {
+    /// How a file is opened.
+    public struct Options: OptionSet, Sendable {
+        public let rawValue: Int32
+
+        public init(rawValue: Int32) { self.rawValue = rawValue }
+
+        /// For writing as well as reading.
+        public static let write = Options(rawValue: 1)
+        /// Make the file if it does not exist.
+        public static let create = Options(rawValue: 2)
+        /// Fail if the file exists. The corresponding C constant is `O_EXCL`.
+        public static let exclusive = Options(rawValue: 4)
+        /// Past the page cache: memory, offsets and lengths must be aligned. The corresponding C constant is `O_DIRECT`.
+        public static let direct = Options(rawValue: 8)
+        /// Refuse a symbolic link as the last component. The corresponding C constant is `O_NOFOLLOW`.
+        public static let noFollow = Options(rawValue: 16)
+        /// A directory, to be synchronised.
+        public static let directory = Options(rawValue: 32)
+        /// Cut an existing file to length 0.
+        public static let truncate = Options(rawValue: 64)
+
+        var flags: Int32 {
+            var flags = O_CLOEXEC | O_NOCTTY | (contains(.write) ? O_RDWR : O_RDONLY)
+            if contains(.create) { flags |= O_CREAT }
+            if contains(.exclusive) { flags |= O_EXCL }
+            if contains(.direct) { flags |= O_DIRECT }
+            if contains(.noFollow) { flags |= O_NOFOLLOW }
+            if contains(.directory) { flags |= O_DIRECTORY }
+            if contains(.truncate) { flags |= O_TRUNC }
+            return flags
+        }
+    }
+
+    public let path: FilePath
+    /// Valid as long as the file is open.
+    public let descriptor: FileDescriptor
+    /// Where calls run that can only block.
+    let blocking: BlockingPool
+    private let isClosed = Locked(false)
+
+    /// Takes over an open descriptor.
+    public init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool = .shared) {
+        self.descriptor = descriptor
+        self.path = path
+        self.blocking = blocking
+    }
+
+    deinit {
+        if !isClosed.withLock({ $0 }) { _ = Glibc.close(descriptor.rawValue) }
+    }
+
+    /// Opens the file at `path`. A FIFO or device without its other end does not block.
+    public static func open(
+        _ path: FilePath, _ options: Options = [], permissions: FilePermissions = .ownerReadWrite,
+        blocking: BlockingPool = .shared
+    ) async throws(SystemError) -> File {
+        let descriptor = try await blocking.run { () throws(SystemError) in
+            let descriptor = path.withPlatformString { unsafe Glibc.open($0, options.flags | O_NONBLOCK, permissions.rawValue) }
+            guard descriptor >= 0 else { throw SystemError(Errno(rawValue: errno), "open") }
+            return descriptor
+        }
+        return File(owning: FileDescriptor(rawValue: descriptor), path: path, blocking: blocking)
+    }
+
+    /// Closes the descriptor, once; no request may be in flight.
+    public func close() async throws(SystemError) {
+        let wasClosed = isClosed.withLock { isClosed in
+            defer { isClosed = true }
+            return isClosed
+        }
+        if wasClosed { return }
+        let descriptor = descriptor.rawValue
+        try await blocking.run { () throws(SystemError) in
+            if Glibc.close(descriptor) != 0 && errno != EINTR { throw SystemError(Errno(rawValue: errno), "close") }
+        }
+    }
+
+    /// Fills `buffer` from `offset`. Returns less than its size only at the end of the file.
+    public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(SystemError) -> Int {
+        let memory = unsafe buffer.pinned
+        return try await IOExecutor.perform(
+            unsafe IORequest(
+                .read, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
+        ).checked("read")
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    public func write(_ bytes: RawSpan, at offset: UInt64) async throws(SystemError) {
+        let memory = unsafe bytes.pinned
+        _ = try await IOExecutor.perform(
+            unsafe IORequest(
+                .write, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
+        ).checked("write")
+    }
+
+    /// Fills all segments; contiguous ones by one call. Returns the bytes read, less than the sum only past the end.
+    public func readv(_ vector: IOVector) async throws(SystemError) -> Int {
+        try await IOExecutor.perform(vector, isWrite: false, descriptor: descriptor.rawValue).checked("readv")
+    }
+
+    /// Writes all segments; contiguous ones by one call.
+    public func writev(_ vector: IOVector) async throws(SystemError) {
+        _ = try await IOExecutor.perform(vector, isWrite: true, descriptor: descriptor.rawValue).checked("writev")
+    }
+
+    /// Makes completed writes durable; with `dataOnly`, without times that nothing needs to find the data.
+    public func synchronize(dataOnly: Bool = true) async throws(SystemError) {
+        let operation: IORequest.Operation = dataOnly ? .dataSync : .sync
+        _ = try await IOExecutor.perform(unsafe IORequest(operation, descriptor.rawValue))
+            .checked(dataOnly ? "fdatasync" : "fsync")
+    }
+
+    /// What `allocate` does with a range.
+    public enum AllocationMode: Sendable {
+        /// Reserve space; grows the file. The corresponding C value is 0.
+        case reserve
+        /// Reserve space without changing the size. The corresponding C constant is `FALLOC_FL_KEEP_SIZE`.
+        case reserveKeepingSize
+        /// Free space; the range reads as zeros. The corresponding C constant is `FALLOC_FL_PUNCH_HOLE`.
+        case punchHole
+        /// Keep space; the range reads as zeros. The corresponding C constant is `FALLOC_FL_ZERO_RANGE`.
+        case zero
+
+        var flags: Int32 {
+            switch self {
+            case .reserve: 0
+            case .reserveKeepingSize: FALLOC_FL_KEEP_SIZE
+            case .punchHole: FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+            case .zero: FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+            }
+        }
+    }
+
+    /// Throws `EOPNOTSUPP` where the file system cannot do it.
+    public func allocate(_ mode: AllocationMode, _ range: Range<UInt64>) async throws(SystemError) {
+        if range.isEmpty { return }
+        guard range.upperBound <= Int64.max else { throw SystemError(.fileTooLarge, "fallocate") }
+        _ = try await IOExecutor.perform(
+            unsafe IORequest(
+                .allocate, descriptor.rawValue, count: Int(range.upperBound - range.lowerBound),
+                offset: range.lowerBound, flags: mode.flags)
+        ).checked("fallocate")
+    }
+
+    /// Sets the size in bytes. New bytes read as zeros.
+    public func truncate(to size: UInt64) async throws(SystemError) {
+        guard size <= Int64.max else { throw SystemError(.fileTooLarge, "ftruncate") }
+        try await call("ftruncate") { [descriptor] in Int(ftruncate(descriptor.rawValue, off_t(size))) }
+    }
+
+    /// The size in bytes: of a regular file, or of a block device.
+    public func size() async throws(SystemError) -> UInt64 {
+        UInt64(try await call("lseek") { [descriptor] in Int(lseek(descriptor.rawValue, 0, SEEK_END)) })
+    }
+
+    /// The first byte of data at or after `offset`; nil when there is none before the end.
+    public func seekData(from offset: UInt64) async throws(SystemError) -> UInt64? {
+        try await seek(offset, SEEK_DATA)
+    }
+
+    /// The first byte of a hole at or after `offset`: at the latest, the end of the file. Nil past the end.
+    public func seekHole(from offset: UInt64) async throws(SystemError) -> UInt64? {
+        try await seek(offset, SEEK_HOLE)
+    }
+
+    private func seek(_ offset: UInt64, _ whence: Int32) async throws(SystemError) -> UInt64? {
+        guard offset <= Int64.max else { return nil }
+        do throws(SystemError) {
+            return UInt64(
+                try await call("lseek") { [descriptor] in Int(lseek(descriptor.rawValue, off_t(offset), whence)) })
+        } catch where error.errno == .noSuchAddressOrDevice {
+            return nil
+        }
+    }
+
+    /// The file's status.
+    public func status() async throws(SystemError) -> FileStatus {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            var status = stat()
+            guard unsafe fstat(descriptor.rawValue, &status) == 0 else {
+                throw SystemError(Errno(rawValue: errno), "fstat")
+            }
+            return FileStatus(status)
+        }
+    }
+
+    /// Runs a system call that can only block, away from the I/O executors.
+    @discardableResult
+    func call(_ name: String, _ body: @escaping @Sendable () -> Int) async throws(SystemError) -> Int {
+        try await blocking.run { () throws(SystemError) in
+            while true {
+                let result = body()
+                if result >= 0 { return result }
+                if errno != EINTR { throw SystemError(Errno(rawValue: errno), name) }
+            }
+        }
+    }
+}
+
+/// What `fstat` tells.
+public struct FileStatus: Equatable, Sendable {
+    public var device: UInt64
+    public var inode: UInt64
+    /// In bytes.
+    public var size: UInt64
+    /// In bytes: space taken on the file system.
+    public var allocatedSize: UInt64
+    public var mode: UInt32
+    public var linkCount: UInt64
+    /// Last change of contents and of the file's attributes, in nanoseconds since 1970.
+    public var modifiedAt: Int64
+    public var changedAt: Int64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        size = UInt64(max(0, status.st_size))
+        allocatedSize = UInt64(max(0, status.st_blocks)) * 512
+        mode = status.st_mode
+        linkCount = UInt64(status.st_nlink)
+        modifiedAt = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
+        changedAt = Int64(status.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_ctim.tv_nsec)
+    }
+
+    /// The status of the file at `path`, or of the link itself with `followsLinks` false. Blocks.
+    public init(at path: FilePath, followsLinks: Bool = true) throws(SystemError) {
+        var status = stat()
+        let result = path.withPlatformString {
+            unsafe fstatat(AT_FDCWD, $0, &status, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW)
+        }
+        guard result == 0 else { throw SystemError(Errno(rawValue: errno), "stat") }
+        self.init(status)
+    }
+
+    public var isRegularFile: Bool { mode & S_IFMT == S_IFREG }
+    public var isDirectory: Bool { mode & S_IFMT == S_IFDIR }
+    public var isBlockDevice: Bool { mode & S_IFMT == S_IFBLK }
+}
+
+extension Int {
+    /// This result of a system call, or its error.
+    @inline(__always)
+    func checked(_ call: String) throws(SystemError) -> Int {
+        if self < 0 { throw SystemError(Errno(rawValue: Int32(truncatingIfNeeded: -self)), call) }
+        return self
+    }
+}

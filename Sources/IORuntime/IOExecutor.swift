@@ -1,0 +1,276 @@
+import CURing
+import Glibc
+import Synchronization
+
+/// One thread that runs tasks and drives their I/O, without a hop between the two.
+///
+/// A task that prefers this executor submits a request, suspends, and is resumed by its completion on the same thread.
+/// Everything that became runnable is run before one system call hands over the whole batch. Nothing that runs here may
+/// block: use a `BlockingPool` for what does.
+@safe
+public final class IOExecutor: TaskExecutor, @unchecked Sendable {
+    /// How requests reach the kernel.
+    public enum Engine: String, Sendable {
+        /// io_uring.
+        case ring
+        /// Worker threads and `poll`, for kernels and containers that refuse io_uring.
+        case threadPool
+    }
+
+    // Sound: everything below `thread` that is not atomic or locked is touched by the executor's own thread only.
+    private let remoteJobs = Locked<[UnownedJob]>([])
+    private let remoteCancellations = Locked<[UInt64]>([])
+    private let hasRemoteWork = Atomic<Bool>(false)
+    private let isSleeping = Atomic<Bool>(false)
+    private let isStopping = Atomic<Bool>(false)
+    private var thread = pthread_t()
+    private var engine: any IOEngine
+    private var localJobs: [UnownedJob] = []
+    private var runningJobs: [UnownedJob] = []
+    private var completions: [IOCompletion] = []
+    private var slots = IOSlots()
+
+    /// The engine in use.
+    public let engineKind: Engine
+
+    /// Starts the thread. `engine` nil takes io_uring where the kernel allows it.
+    init(engine preference: Engine?) {
+        // The ring must be made by the thread that uses it, so the thread makes the engine and then starts.
+        let started = DispatchSignal()
+        let made = Locked<(any IOEngine)?>(nil)
+        let handover = Locked<IOExecutor?>(nil)
+        let ready = DispatchSignal()
+        var newThread = pthread_t()
+        let start = ThreadStart {
+            let ring = preference == .threadPool ? nil : RingEngine()
+            let engine: any IOEngine = ring ?? ThreadPoolEngine()
+            nonisolated(unsafe) let sent = engine
+            made.withLock { $0 = sent }
+            started.signal()
+            ready.wait()
+            handover.withLock { executor in
+                defer { executor = nil }
+                return executor
+            }?.run()
+        }
+        start.launch(&newThread)
+        started.wait()
+        let engine: any IOEngine = made.withLock { engine in
+            defer { engine = nil }
+            nonisolated(unsafe) let taken = engine
+            return taken
+        } ?? ThreadPoolEngine()
+        self.engine = engine
+        engineKind = engine is RingEngine ? .ring : .threadPool
+        thread = newThread
+        handover.withLock { $0 = self }
+        ready.signal()
+    }
+
+    /// The executor whose thread this is.
+    public static var current: IOExecutor? {
+        guard let pointer = unsafe pthread_getspecific(currentKey) else { return nil }
+        return unsafe Unmanaged<IOExecutor>.fromOpaque(pointer).takeUnretainedValue()
+    }
+
+    private static let currentKey: pthread_key_t = {
+        var key = pthread_key_t()
+        unsafe pthread_key_create(&key, nil)
+        return key
+    }()
+
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        if pthread_equal(pthread_self(), thread) != 0 {
+            localJobs.append(job)
+        } else {
+            remoteJobs.withLock { $0.append(job) }
+            wake()
+        }
+    }
+
+    /// Runs `body` on this executor; child tasks inherit it.
+    public func run<Result, Failure: Error>(
+        _ body: () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        try await withTaskExecutorPreference(self, operation: body)
+    }
+
+    /// Ends the thread once nothing is in flight; called from another thread, with no task left on this executor.
+    func shutDown() {
+        isStopping.store(true, ordering: .sequentiallyConsistent)
+        wake()
+        unsafe pthread_join(thread, nil)
+    }
+
+    private func wake() {
+        hasRemoteWork.store(true, ordering: .sequentiallyConsistent)
+        if isSleeping.exchange(false, ordering: .sequentiallyConsistent) { engine.wake() }
+    }
+
+    private func run() {
+        unsafe pthread_setspecific(Self.currentKey, Unmanaged.passUnretained(self).toOpaque())
+        let executor = asUnownedTaskExecutor()
+        while true {
+            if hasRemoteWork.exchange(false, ordering: .sequentiallyConsistent) { takeRemoteWork() }
+            // A bounded number of rounds: tasks that keep yielding must not keep completions waiting.
+            var rounds = 0
+            while !localJobs.isEmpty && rounds < 64 {
+                swap(&localJobs, &runningJobs)
+                for job in runningJobs { unsafe job.runSynchronously(on: executor) }
+                runningJobs.removeAll(keepingCapacity: true)
+                rounds += 1
+            }
+            var blocking = localJobs.isEmpty
+            if blocking {
+                if isStopping.load(ordering: .sequentiallyConsistent) && slots.inFlight == 0 { break }
+                isSleeping.store(true, ordering: .sequentiallyConsistent)
+                if hasRemoteWork.load(ordering: .sequentiallyConsistent) {
+                    isSleeping.store(false, ordering: .sequentiallyConsistent)
+                    blocking = false
+                }
+            }
+            engine.wait(blocking: blocking, into: &completions)
+            if blocking { isSleeping.store(false, ordering: .sequentiallyConsistent) }
+            deliver()
+        }
+        engine.shutDown()
+        slots.deallocate()
+    }
+
+    private func takeRemoteWork() {
+        remoteJobs.withLock { jobs in
+            localJobs.append(contentsOf: jobs)
+            jobs.removeAll(keepingCapacity: true)
+        }
+        let cancellations = remoteCancellations.withLock { tokens in
+            defer { tokens.removeAll() }
+            return tokens
+        }
+        for token in cancellations where slots.isInFlight(token) { engine.cancel(token: token) }
+    }
+
+    private func deliver() {
+        for completion in completions {
+            if let more = slots.complete(completion) { engine.submit(more, token: completion.token) }
+        }
+        completions.removeAll(keepingCapacity: true)
+    }
+
+    private func cancel(token: UInt64) {
+        remoteCancellations.withLock { $0.append(token) }
+        wake()
+    }
+}
+
+// MARK: - Requests
+
+extension IOExecutor {
+    /// Performs a request from any task. Returns what the system call would, or minus `errno`; transfers are continued
+    /// until they are whole, the file ends, or an error occurs. When the task is cancelled the request is too, and the
+    /// call returns once the kernel has let go of its memory.
+    @inline(__always)
+    static func perform(_ request: IORequest) async -> Int {
+        if let executor = current { return await executor.performHere(request) }
+        return await hop { executor in await executor.performHere(request) }
+    }
+
+    /// Reads or writes all segments of `vector`: contiguous ones by one vectored call, the rest in parallel. Returns
+    /// the number of bytes, or minus the first `errno`.
+    @inline(__always)
+    static func perform(_ vector: IOVector, isWrite: Bool, descriptor: Int32) async -> Int {
+        if let executor = current {
+            return await executor.performHere(vector, isWrite: isWrite, descriptor: descriptor)
+        }
+        return await hop { executor in
+            await executor.performHere(vector, isWrite: isWrite, descriptor: descriptor)
+        }
+    }
+
+    @concurrent
+    private static func hop(_ body: @Sendable (IOExecutor) async -> Int) async -> Int {
+        let executor = IOExecutorGroup.shared.next()
+        return await withTaskExecutorPreference(executor) { await onExecutor(executor, body) }
+    }
+
+    @concurrent
+    private static func onExecutor(
+        _ executor: IOExecutor, _ body: @Sendable (IOExecutor) async -> Int
+    ) async -> Int {
+        await body(executor)
+    }
+
+    private func performHere(_ request: IORequest) async -> Int {
+        let token = slots.reserve()
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                engine.submit(slots.start(token, request, continuation), token: token)
+            }
+        } onCancel: {
+            // Runs on any thread, perhaps before the request is submitted. The executor handles it after the job that
+            // submits, because that job does not return to the loop in between.
+            cancel(token: token)
+        }
+    }
+
+    private func performHere(_ vector: IOVector, isWrite: Bool, descriptor: Int32) async -> Int {
+        if vector.count == 0 { return 0 }
+        let group = slots.reserveGroup(for: vector)
+        return await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                slots.start(group, vector, isWrite: isWrite, descriptor: descriptor, continuation) { request, token in
+                    engine.submit(request, token: token)
+                }
+            }
+        } onCancel: {
+            for token in group.tokens { cancel(token: token) }
+        }
+    }
+}
+
+/// The executors of a process or of a test: one a core by default.
+public final class IOExecutorGroup: Sendable {
+    /// One executor a core, started at first use, for the life of the process.
+    public static let shared = IOExecutorGroup()
+
+    public let executors: [IOExecutor]
+    private let turn = Atomic<Int>(0)
+
+    /// Starts `count` executors (nil: one for each core the process may use). `engine` nil takes io_uring where the
+    /// kernel allows it.
+    public init(count: Int? = nil, engine: IOExecutor.Engine? = nil) {
+        let count = max(1, count ?? usableCores)
+        let preference = engine ?? ioEngineFromEnvironment
+        executors = (0..<count).map { _ in IOExecutor(engine: preference) }
+    }
+
+    /// The executors in turn.
+    public func next() -> IOExecutor {
+        let index = turn.wrappingAdd(1, ordering: .relaxed).oldValue
+        return executors[Int(UInt(bitPattern: index) % UInt(executors.count))]
+    }
+
+    /// Runs `body` on one of the executors; child tasks inherit it.
+    public func run<Result, Failure: Error>(
+        _ body: () async throws(Failure) -> Result
+    ) async throws(Failure) -> Result {
+        try await next().run(body)
+    }
+
+    /// Ends the threads once nothing is in flight. No task may use the executors any more. Not for `shared`.
+    public func shutDown() {
+        for executor in executors { executor.shutDown() }
+    }
+}
+
+/// `SLUICE_IO_ENGINE=threads` forces the thread-pool engine, for kernels whose io_uring misbehaves.
+private var ioEngineFromEnvironment: IOExecutor.Engine? {
+    guard let value = unsafe getenv("SLUICE_IO_ENGINE"), unsafe String(cString: value) == "threads" else { return nil }
+    return .threadPool
+}
+
+private var usableCores: Int {
+    var set = cpu_set_t()
+    guard unsafe sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &set) == 0 else { return 1 }
+    return unsafe withUnsafeBytes(of: &set) { unsafe $0.reduce(0) { $0 + $1.nonzeroBitCount } }
+}

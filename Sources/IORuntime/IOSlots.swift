@@ -1,0 +1,243 @@
+import CURing
+import Glibc
+
+/// The requests in flight on one executor: who waits for each, and what is left of it after a short transfer.
+///
+/// Slots are reused without allocation and grow to the largest number ever in flight. A token is a slot's index with a
+/// generation, so that a late cancellation cannot reach the next request in the same slot.
+@safe
+struct IOSlots {
+    private struct Slot {
+        var generation: UInt32 = 0
+        var isInFlight = false
+        /// Bytes done by earlier short transfers.
+        var transferred = 0
+        var request = unsafe IORequest(.timeout, -1)
+        var continuation: UnsafeContinuation<Int, Never>?
+        /// The group that waits instead of `continuation`, or -1.
+        var group: Int32 = -1
+    }
+
+    private struct Group {
+        var remaining = 0
+        var result = 0
+        var continuation: UnsafeContinuation<Int, Never>?
+    }
+
+    /// What belongs to each slot at a fixed address: its `iovec` list, `msghdr`, `timespec` or socket address.
+    static let memoryPerSlot = 16 * MemoryLayout<iovec>.stride + 256
+    private static let slotsPerBlock = 256
+
+    private var slots: [Slot] = []
+    private var free: [UInt32] = []
+    private var groups: [Group] = []
+    private var freeGroups: [Int32] = []
+    private var blocks: [UnsafeMutableRawPointer] = []
+    private(set) var inFlight = 0
+
+    /// The tokens of a vectored request.
+    struct Reservation: Sendable {
+        fileprivate var group: Int32
+        fileprivate var values: InlineArray<16, UInt64>
+        fileprivate var count: Int
+
+        var tokens: [UInt64] { (0..<count).map { values[$0] } }
+    }
+
+    func isInFlight(_ token: UInt64) -> Bool {
+        let index = Int(truncatingIfNeeded: token & 0xffff_ffff)
+        guard index < slots.count else { return false }
+        return slots[index].isInFlight && slots[index].generation == UInt32(token >> 32)
+    }
+
+    /// Takes a slot for a request that starts before the executor returns to its loop.
+    mutating func reserve() -> UInt64 {
+        if free.isEmpty { grow() }
+        let index = free.removeLast()
+        return UInt64(slots[Int(index)].generation) << 32 | UInt64(index)
+    }
+
+    mutating func start(
+        _ token: UInt64, _ request: IORequest, _ continuation: UnsafeContinuation<Int, Never>
+    ) -> IORequest {
+        let index = Int(token & 0xffff_ffff)
+        slots[index].isInFlight = true
+        slots[index].transferred = 0
+        unsafe slots[index].continuation = continuation
+        slots[index].group = -1
+        inFlight += 1
+        var request = request
+        if let moved = unsafe keep(request, index) { unsafe request.memory = moved }
+        slots[index].request = request
+        return request
+    }
+
+    /// Copies what the kernel reads at submission (an address or a time on the caller's stack) to the slot's memory.
+    private func keep(_ request: IORequest, _ index: Int) -> UnsafeMutableRawPointer? {
+        let byteCount: Int
+        switch request.operation {
+        case .connect: byteCount = request.count
+        case .timeout: byteCount = MemoryLayout<__kernel_timespec>.size
+        default: return nil
+        }
+        guard let source = unsafe request.memory, byteCount <= 256 else { return nil }
+        let memory = unsafe memory(of: index)
+        unsafe memory.copyMemory(from: source, byteCount: byteCount)
+        return unsafe memory
+    }
+
+    mutating func reserveGroup(for vector: IOVector) -> Reservation {
+        var reservation = Reservation(group: 0, values: .init(repeating: 0), count: 0)
+        if let group = freeGroups.popLast() {
+            reservation.group = group
+        } else {
+            reservation.group = Int32(groups.count)
+            groups.append(Group())
+        }
+        for index in 0..<vector.count where index == 0 || vector[index].offset != vector[index - 1].range.upperBound {
+            reservation.values[reservation.count] = reserve()
+            reservation.count += 1
+        }
+        return reservation
+    }
+
+    /// Starts one request for each contiguous run of segments.
+    mutating func start(
+        _ reservation: Reservation, _ vector: IOVector, isWrite: Bool, descriptor: Int32,
+        _ continuation: UnsafeContinuation<Int, Never>, submit: (IORequest, UInt64) -> Void
+    ) {
+        unsafe groups[Int(reservation.group)] = Group(
+            remaining: reservation.count, result: 0, continuation: continuation)
+        var first = 0
+        for run in 0..<reservation.count {
+            var end = first + 1
+            while end < vector.count && vector[end].offset == vector[end - 1].range.upperBound { end += 1 }
+            let token = reservation.values[run]
+            let index = Int(token & 0xffff_ffff)
+            var request: IORequest
+            if end == first + 1 {
+                let memory = unsafe vector[first].memory
+                request = unsafe IORequest(
+                    isWrite ? .write : .read, descriptor, memory.baseAddress, count: memory.count)
+            } else {
+                let list = unsafe memory(of: index).assumingMemoryBound(to: iovec.self)
+                for segment in first..<end {
+                    let memory = unsafe vector[segment].memory
+                    unsafe list[segment - first] = unsafe iovec(iov_base: memory.baseAddress, iov_len: memory.count)
+                }
+                request = unsafe IORequest(
+                    isWrite ? .writeVector : .readVector, descriptor, UnsafeMutableRawPointer(list), count: end - first)
+            }
+            request.offset = vector[first].offset
+            slots[index].isInFlight = true
+            slots[index].transferred = 0
+            slots[index].group = reservation.group
+            slots[index].request = request
+            inFlight += 1
+            submit(request, token)
+            first = end
+        }
+    }
+
+    /// Takes a completion. Returns the rest of the request where the transfer was short, else resumes who waits.
+    mutating func complete(_ completion: IOCompletion) -> IORequest? {
+        let index = Int(truncatingIfNeeded: completion.token & 0xffff_ffff)
+        guard isInFlight(completion.token) else { return nil }
+        var result = completion.result
+        if result == -Int(EINTR) { return slots[index].request }
+        if isTransfer(slots[index].request.operation) {
+            if result > 0 {
+                slots[index].transferred += result
+                if unsafe advance(&slots[index].request, by: result) { return slots[index].request }
+            }
+            if result >= 0 {
+                // A write that makes no progress would be retried for ever.
+                let isStuck = result == 0 && isWrite(slots[index].request.operation) && slots[index].request.count > 0
+                result = isStuck ? -Int(EIO) : slots[index].transferred
+            }
+        }
+        finish(index, result)
+        return nil
+    }
+
+    private mutating func finish(_ index: Int, _ result: Int) {
+        let group = Int(slots[index].group)
+        let waiter = unsafe slots[index].continuation
+        unsafe slots[index].continuation = nil
+        slots[index].isInFlight = false
+        slots[index].generation &+= 1
+        free.append(UInt32(index))
+        inFlight -= 1
+        guard group >= 0 else {
+            unsafe waiter?.resume(returning: result)
+            return
+        }
+        groups[group].remaining -= 1
+        if groups[group].result >= 0 { groups[group].result = result < 0 ? result : groups[group].result + result }
+        guard groups[group].remaining == 0 else { return }
+        let groupWaiter = unsafe groups[group].continuation
+        unsafe groups[group].continuation = nil
+        freeGroups.append(Int32(group))
+        unsafe groupWaiter?.resume(returning: groups[group].result)
+    }
+
+    private func isTransfer(_ operation: IORequest.Operation) -> Bool {
+        switch operation {
+        case .read, .write, .readVector, .writeVector, .send: true
+        default: false
+        }
+    }
+
+    private func isWrite(_ operation: IORequest.Operation) -> Bool {
+        switch operation {
+        case .write, .writeVector, .send: true
+        default: false
+        }
+    }
+
+    /// Moves a transfer past `done` bytes; false when nothing is left of it.
+    private func advance(_ request: inout IORequest, by done: Int) -> Bool {
+        switch request.operation {
+        case .read, .write, .send:
+            request.count -= done
+            unsafe request.memory = request.memory.map { unsafe $0 + done }
+            if request.operation != .send { request.offset += UInt64(done) }
+            return request.count > 0
+        case .readVector, .writeVector:
+            request.offset += UInt64(done)
+            var left = done
+            while request.count > 0, let list = unsafe request.memory?.assumingMemoryBound(to: iovec.self) {
+                let length = unsafe list.pointee.iov_len
+                if left < length {
+                    unsafe list.pointee.iov_base += left
+                    unsafe list.pointee.iov_len -= left
+                    return true
+                }
+                left -= length
+                request.count -= 1
+                unsafe request.memory = UnsafeMutableRawPointer(list + 1)
+            }
+            return false
+        default:
+            return false
+        }
+    }
+
+    private func memory(of index: Int) -> UnsafeMutableRawPointer {
+        let offset = index % Self.slotsPerBlock * Self.memoryPerSlot
+        return unsafe blocks[index / Self.slotsPerBlock] + offset
+    }
+
+    private mutating func grow() {
+        let start = slots.count
+        unsafe blocks.append(.allocate(byteCount: Self.slotsPerBlock * Self.memoryPerSlot, alignment: 16))
+        slots.append(contentsOf: repeatElement(Slot(), count: Self.slotsPerBlock))
+        free.append(contentsOf: (start..<slots.count).reversed().map { UInt32($0) })
+    }
+
+    /// Frees the memory at fixed addresses; nothing is in flight any more.
+    mutating func deallocate() {
+        for unsafe block in unsafe blocks { unsafe block.deallocate() }
+        unsafe blocks = []
+    }
+}

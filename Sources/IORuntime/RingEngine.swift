@@ -1,0 +1,158 @@
+import CURing
+import Glibc
+
+/// Requests by io_uring: one system call hands over a batch and collects what completed.
+@safe
+final class RingEngine: IOEngine {
+    static let name = "io_uring"
+
+    /// Entries of the submission queue; more are handed over in several system calls.
+    private static let queueEntries: UInt32 = 1024
+    private static let completionEntries: UInt32 = 8192
+    private static let wakeToken = UInt64.max
+    private static let cancelToken = UInt64.max - 1
+
+    // Sound: the ring and the wake value live at fixed addresses from `init` to `shutDown`; only the executor's thread
+    // touches the ring.
+    private let ring: UnsafeMutablePointer<io_uring>
+    private let wakeValue: UnsafeMutablePointer<UInt64>
+    private let wakeDescriptor: Int32
+    /// Requests for which the submission queue had no room.
+    private var overflow: [(request: IORequest, token: UInt64)] = []
+
+    /// Nil where the kernel has no io_uring or refuses it.
+    init?() {
+        unsafe ring = .allocate(capacity: 1)
+        unsafe wakeValue = .allocate(capacity: 1)
+        wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC))
+        guard wakeDescriptor >= 0, Self.initialise(unsafe ring) else {
+            if wakeDescriptor >= 0 { _ = close(wakeDescriptor) }
+            unsafe ring.deallocate()
+            unsafe wakeValue.deallocate()
+            return nil
+        }
+        armWake()
+    }
+
+    private static func initialise(_ ring: UnsafeMutablePointer<io_uring>) -> Bool {
+        // The fastest mode first: the kernel posts completions only when this thread asks (Linux 6.1). Then without an
+        // interrupt for each completion (5.19), then plain.
+        let modes: [UInt32] = [
+            1 << 12 | 1 << 13,  // IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN
+            1 << 8,  // IORING_SETUP_COOP_TASKRUN
+            0,
+        ]
+        for mode in modes {
+            var parameters = io_uring_params()
+            parameters.flags = mode | 1 << 3 | 1 << 7  // IORING_SETUP_CQSIZE, IORING_SETUP_SUBMIT_ALL
+            parameters.cq_entries = completionEntries
+            if unsafe io_uring_queue_init_params(queueEntries, ring, &parameters) == 0 {
+                // Without NODROP (before 5.5) a full completion queue would lose completions.
+                if parameters.features & (1 << 1) != 0 { return true }
+                unsafe io_uring_queue_exit(ring)
+                return false
+            }
+        }
+        return false
+    }
+
+    func submit(_ request: IORequest, token: UInt64) {
+        guard overflow.isEmpty, let entry = unsafe nextEntry() else {
+            overflow.append((request, token))
+            return
+        }
+        unsafe Self.prepare(entry, request)
+        unsafe entry.pointee.user_data = token
+    }
+
+    func cancel(token: UInt64) {
+        // A request that waits for room has not reached the kernel: it starts, and is cancelled by a later pass.
+        guard let entry = unsafe nextEntry() else { return }
+        unsafe io_uring_prep_cancel64(entry, token, 0)
+        unsafe entry.pointee.user_data = Self.cancelToken
+    }
+
+    func wait(blocking: Bool, into completions: inout [IOCompletion]) {
+        while !overflow.isEmpty, let entry = unsafe nextEntry() {
+            let (request, token) = overflow.removeFirst()
+            unsafe Self.prepare(entry, request)
+            unsafe entry.pointee.user_data = token
+        }
+        if blocking && overflow.isEmpty {
+            _ = unsafe io_uring_submit_and_wait(ring, 1)
+        } else {
+            _ = unsafe io_uring_submit_and_get_events(ring)
+        }
+        var entry: UnsafeMutablePointer<io_uring_cqe>?
+        while unsafe io_uring_peek_cqe(ring, &entry) == 0, let completed = unsafe entry {
+            let token = unsafe completed.pointee.user_data
+            let result = unsafe completed.pointee.res
+            unsafe io_uring_cqe_seen(ring, completed)
+            switch token {
+            case Self.wakeToken: armWake()
+            case Self.cancelToken: break
+            default: completions.append(IOCompletion(token: token, result: Int(result)))
+            }
+        }
+    }
+
+    func wake() {
+        var one: UInt64 = 1
+        _ = unsafe write(wakeDescriptor, &one, 8)
+    }
+
+    func shutDown() {
+        unsafe io_uring_queue_exit(ring)
+        _ = close(wakeDescriptor)
+        unsafe ring.deallocate()
+        unsafe wakeValue.deallocate()
+    }
+
+    private func armWake() {
+        submit(
+            unsafe IORequest(.read, wakeDescriptor, UnsafeMutableRawPointer(wakeValue), count: 8),
+            token: Self.wakeToken)
+    }
+
+    /// The next free entry; hands the full queue to the kernel first where there is none. Nil where the kernel takes no
+    /// more until completions are collected.
+    private func nextEntry() -> UnsafeMutablePointer<io_uring_sqe>? {
+        if let entry = unsafe io_uring_get_sqe(ring) { return unsafe entry }
+        _ = unsafe io_uring_submit(ring)
+        return unsafe io_uring_get_sqe(ring)
+    }
+
+    private static func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: IORequest) {
+        let descriptor = request.descriptor
+        // The kernel takes 32-bit lengths; a longer transfer continues as a short one does.
+        let count = UInt32(min(request.count, 1 << 30))
+        switch request.operation {
+        case .read: unsafe io_uring_prep_read(entry, descriptor, request.memory, count, request.offset)
+        case .write: unsafe io_uring_prep_write(entry, descriptor, request.memory, count, request.offset)
+        case .readVector:
+            unsafe io_uring_prep_readv(
+                entry, descriptor, request.memory?.assumingMemoryBound(to: iovec.self), count, request.offset)
+        case .writeVector:
+            unsafe io_uring_prep_writev(
+                entry, descriptor, request.memory?.assumingMemoryBound(to: iovec.self), count, request.offset)
+        case .sync: unsafe io_uring_prep_fsync(entry, descriptor, 0)
+        case .dataSync: unsafe io_uring_prep_fsync(entry, descriptor, 1)  // IORING_FSYNC_DATASYNC
+        case .allocate:
+            unsafe io_uring_prep_fallocate(entry, descriptor, request.flags, off_t(request.offset), off_t(request.count))
+        case .receive: unsafe io_uring_prep_recv(entry, descriptor, request.memory, Int(count), request.flags)
+        case .send: unsafe io_uring_prep_send(entry, descriptor, request.memory, Int(count), request.flags)
+        case .sendVector:
+            unsafe io_uring_prep_sendmsg(
+                entry, descriptor, request.memory?.assumingMemoryBound(to: msghdr.self), UInt32(request.flags))
+        case .accept: unsafe io_uring_prep_accept(entry, descriptor, nil, nil, Int32(SOCK_CLOEXEC.rawValue))
+        case .connect:
+            unsafe io_uring_prep_connect(
+                entry, descriptor, request.memory?.assumingMemoryBound(to: sockaddr.self), socklen_t(request.count))
+        case .poll: unsafe io_uring_prep_poll_add(entry, descriptor, UInt32(request.flags))
+        case .timeout:
+            // An absolute time on the monotonic clock; `ETIME` is its success.
+            unsafe io_uring_prep_timeout(
+                entry, request.memory?.assumingMemoryBound(to: __kernel_timespec.self), 0, 1)
+        }
+    }
+}
