@@ -1,17 +1,14 @@
 import IORuntime
+import Synchronization
 import SystemPackage
 
 /// A regular file or a block device as a volume.
 public final class FileVolume: ResizableVolume {
-    private struct State {
-        var size: UInt64
-        var isClosed = false
-        /// The first failed flush: the kernel has dropped the pages and would answer the next one with success.
-        var flushFailure: StorageError?
-    }
-
     private let file: File
-    private let state: Locked<State>
+    private let size: Atomic<UInt64>
+    private let isClosed = Atomic(false)
+    /// The first failed flush: the kernel has dropped the pages and would answer the next one with success.
+    private let flushFailure = Locked<StorageError?>(nil)
     private let limits: VolumeGeometry
     private let isRegularFile: Bool
 
@@ -25,7 +22,7 @@ public final class FileVolume: ResizableVolume {
                     .invalidArgument, "open file", at: file.path.string, why: "it is neither a file nor a block device")
             }
             isRegularFile = status.isRegularFile
-            state = Locked(State(size: try await file.size()))
+            size = Atomic(try await file.size())
         } catch let error as SystemError {
             throw StorageError(error, "open file", at: file.path.string)
         } catch let error as StorageError {
@@ -56,7 +53,7 @@ public final class FileVolume: ResizableVolume {
 
     public var geometry: VolumeGeometry {
         var geometry = limits
-        geometry.size = state.withLock { $0.size }
+        geometry.size = size.load(ordering: .acquiring)
         return geometry
     }
 
@@ -93,7 +90,7 @@ public final class FileVolume: ResizableVolume {
         } catch {
             throw failure(error, "read")
         }
-        if done < vector.byteCount { throw cutShort(at: state.withLock { $0.size }) }
+        if done < vector.byteCount { throw cutShort(at: size.load(ordering: .acquiring)) }
     }
 
     public func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
@@ -110,13 +107,13 @@ public final class FileVolume: ResizableVolume {
     public func flush() async throws(StorageError) {
         try checkOpen(0, 0)
         if limits.isReadOnly { return }
-        if let failure = state.withLock({ $0.flushFailure }) { throw failure }
+        if let failure = flushFailure.withLock({ $0 }) { throw failure }
         do throws(SystemError) {
             try await file.synchronize()
         } catch {
             let failure = failure(error, "flush")
             // A cancelled flush has told nothing about the pages.
-            if failure.code != .cancelled { state.withLock { $0.flushFailure = $0.flushFailure ?? failure } }
+            if failure.code != .cancelled { flushFailure.withLock { $0 = $0 ?? failure } }
             throw failure
         }
     }
@@ -182,17 +179,13 @@ public final class FileVolume: ResizableVolume {
         } catch {
             throw failure(error, "resize")
         }
-        state.withLock { $0.size = size }
+        self.size.store(size, ordering: .releasing)
         try await flush()
     }
 
     public func close() async throws(StorageError) {
-        let wasClosed = state.withLock { state in
-            defer { state.isClosed = true }
-            return state.isClosed
-        }
-        if wasClosed { return }
-        let earlier = state.withLock { $0.flushFailure }
+        if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
+        let earlier = flushFailure.withLock { $0 }
         do throws(SystemError) {
             if !limits.isReadOnly && earlier == nil { try await file.synchronize() }
             try await file.close()
@@ -215,12 +208,9 @@ public final class FileVolume: ResizableVolume {
     }
 
     private func checkOpen(_ offset: UInt64, _ byteCount: Int) throws(StorageError) {
-        var geometry = limits
-        let isClosed = state.withLock { state in
-            geometry.size = state.size
-            return state.isClosed
+        if isClosed.load(ordering: .acquiring) {
+            throw StorageError(.notAttached, "access volume", at: stack, why: "the volume is closed")
         }
-        if isClosed { throw StorageError(.notAttached, "access volume", at: stack, why: "the volume is closed") }
         try geometry.check(offset, byteCount)
     }
 

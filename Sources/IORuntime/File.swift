@@ -87,7 +87,7 @@ public final class File: Sendable {
     /// Fills `buffer` from `offset`. Returns less than its size only at the end of the file.
     public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(SystemError) -> Int {
         let memory = unsafe buffer.pinned
-        return try await IOExecutor.perform(
+        return try await IOExecutor.transfer(
             unsafe IORequest(
                 .read, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
         ).checked("read")
@@ -96,7 +96,7 @@ public final class File: Sendable {
     /// Writes all of `bytes` at `offset`.
     public func write(_ bytes: RawSpan, at offset: UInt64) async throws(SystemError) {
         let memory = unsafe bytes.pinned
-        _ = try await IOExecutor.perform(
+        _ = try await IOExecutor.transfer(
             unsafe IORequest(
                 .write, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
         ).checked("write")
@@ -104,18 +104,18 @@ public final class File: Sendable {
 
     /// Fills all segments; contiguous ones by one call. Returns the bytes read, less than the sum only past the end.
     public func readv(_ vector: IOVector) async throws(SystemError) -> Int {
-        try await IOExecutor.perform(vector, isWrite: false, descriptor: descriptor.rawValue).checked("readv")
+        try await IOExecutor.transfer(vector, isWrite: false, descriptor: descriptor.rawValue).checked("readv")
     }
 
     /// Writes all segments; contiguous ones by one call.
     public func writev(_ vector: IOVector) async throws(SystemError) {
-        _ = try await IOExecutor.perform(vector, isWrite: true, descriptor: descriptor.rawValue).checked("writev")
+        _ = try await IOExecutor.transfer(vector, isWrite: true, descriptor: descriptor.rawValue).checked("writev")
     }
 
     /// Makes completed writes durable; with `dataOnly`, without times that nothing needs to find the data.
     public func synchronize(dataOnly: Bool = true) async throws(SystemError) {
         let operation: IORequest.Operation = dataOnly ? .dataSync : .sync
-        _ = try await IOExecutor.perform(unsafe IORequest(operation, descriptor.rawValue))
+        _ = try await IOExecutor.transfer(unsafe IORequest(operation, descriptor.rawValue))
             .checked(dataOnly ? "fdatasync" : "fsync")
     }
 
@@ -144,7 +144,7 @@ public final class File: Sendable {
     public func allocate(_ mode: AllocationMode, _ range: Range<UInt64>) async throws(SystemError) {
         if range.isEmpty { return }
         guard range.upperBound <= Int64.max else { throw SystemError(.fileTooLarge, "fallocate") }
-        _ = try await IOExecutor.perform(
+        _ = try await IOExecutor.transfer(
             unsafe IORequest(
                 .allocate, descriptor.rawValue, count: Int(range.upperBound - range.lowerBound),
                 offset: range.lowerBound, flags: mode.flags)

@@ -50,8 +50,8 @@ protocol IOEngine: AnyObject {
     func cancel(token: UInt64)
 
     /// Hands submitted requests to the kernel and appends what has completed. With `blocking`, waits until at least one
-    /// request completes or `wake` is called.
-    func wait(blocking: Bool, into completions: inout [IOCompletion])
+    /// request completes, `wake` is called, or the time is up.
+    func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion])
 
     /// Ends a blocking `wait`. From any thread.
     func wake()

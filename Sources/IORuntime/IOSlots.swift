@@ -7,17 +7,22 @@ import Glibc
 /// generation, so that a late cancellation cannot reach the next request in the same slot.
 @safe
 struct IOSlots {
+    @safe
     private struct Slot {
         var generation: UInt32 = 0
         var isInFlight = false
         /// Bytes done by earlier short transfers.
         var transferred = 0
-        var request = unsafe IORequest(.timeout, -1)
+        var request = IORequest(.timeout, -1)
         var continuation: UnsafeContinuation<Int, Never>?
+        /// The task that waits, where nothing else would notice its cancellation. Not counted as a reference: the task
+        /// cannot end while it waits for this slot.
+        var task: WaitingTask?
         /// The group that waits instead of `continuation`, or -1.
         var group: Int32 = -1
     }
 
+    @safe
     private struct Group {
         var remaining = 0
         var result = 0
@@ -34,15 +39,8 @@ struct IOSlots {
     private var freeGroups: [Int32] = []
     private var blocks: [UnsafeMutableRawPointer] = []
     private(set) var inFlight = 0
-
-    /// The tokens of a vectored request.
-    struct Reservation: Sendable {
-        fileprivate var group: Int32
-        fileprivate var values: InlineArray<16, UInt64>
-        fileprivate var count: Int
-
-        var tokens: [UInt64] { (0..<count).map { values[$0] } }
-    }
+    /// Slots in flight that have a task.
+    private var sweepable = 0
 
     func isInFlight(_ token: UInt64) -> Bool {
         let index = Int(truncatingIfNeeded: token & 0xffff_ffff)
@@ -58,17 +56,14 @@ struct IOSlots {
     }
 
     mutating func start(
-        _ token: UInt64, _ request: IORequest, _ continuation: UnsafeContinuation<Int, Never>
+        _ token: UInt64, _ request: IORequest, _ continuation: UnsafeContinuation<Int, Never>,
+        _ task: WaitingTask?
     ) -> IORequest {
         let index = Int(token & 0xffff_ffff)
-        slots[index].isInFlight = true
-        slots[index].transferred = 0
-        unsafe slots[index].continuation = continuation
-        slots[index].group = -1
-        inFlight += 1
         var request = request
         if let moved = unsafe keep(request, index) { unsafe request.memory = moved }
-        slots[index].request = request
+        unsafe begin(index, request, task)
+        unsafe slots[index].continuation = continuation
         return request
     }
 
@@ -86,33 +81,24 @@ struct IOSlots {
         return unsafe memory
     }
 
-    mutating func reserveGroup(for vector: IOVector) -> Reservation {
-        var reservation = Reservation(group: 0, values: .init(repeating: 0), count: 0)
-        if let group = freeGroups.popLast() {
-            reservation.group = group
-        } else {
-            reservation.group = Int32(groups.count)
-            groups.append(Group())
-        }
-        for index in 0..<vector.count where index == 0 || vector[index].offset != vector[index - 1].range.upperBound {
-            reservation.values[reservation.count] = reserve()
-            reservation.count += 1
-        }
-        return reservation
-    }
-
     /// Starts one request for each contiguous run of segments.
     mutating func start(
-        _ reservation: Reservation, _ vector: IOVector, isWrite: Bool, descriptor: Int32,
-        _ continuation: UnsafeContinuation<Int, Never>, submit: (IORequest, UInt64) -> Void
+        _ vector: IOVector, isWrite: Bool, descriptor: Int32, _ continuation: UnsafeContinuation<Int, Never>,
+        _ task: WaitingTask?, submit: (IORequest, UInt64) -> Void
     ) {
-        unsafe groups[Int(reservation.group)] = Group(
-            remaining: reservation.count, result: 0, continuation: continuation)
+        let group: Int32
+        if let reused = freeGroups.popLast() {
+            group = reused
+        } else {
+            group = Int32(groups.count)
+            groups.append(Group())
+        }
+        unsafe groups[Int(group)] = Group(remaining: 0, result: 0, continuation: continuation)
         var first = 0
-        for run in 0..<reservation.count {
+        while first < vector.count {
             var end = first + 1
             while end < vector.count && vector[end].offset == vector[end - 1].range.upperBound { end += 1 }
-            let token = reservation.values[run]
+            let token = reserve()
             let index = Int(token & 0xffff_ffff)
             var request: IORequest
             if end == first + 1 {
@@ -129,13 +115,34 @@ struct IOSlots {
                     isWrite ? .writeVector : .readVector, descriptor, UnsafeMutableRawPointer(list), count: end - first)
             }
             request.offset = vector[first].offset
-            slots[index].isInFlight = true
-            slots[index].transferred = 0
-            slots[index].group = reservation.group
-            slots[index].request = request
-            inFlight += 1
+            groups[Int(group)].remaining += 1
+            unsafe begin(index, request, task)
+            slots[index].group = group
             submit(request, token)
             first = end
+        }
+    }
+
+    private mutating func begin(_ index: Int, _ request: IORequest, _ task: WaitingTask?) {
+        slots[index].isInFlight = true
+        slots[index].transferred = 0
+        slots[index].request = request
+        slots[index].task = task
+        slots[index].group = -1
+        inFlight += 1
+        if task != nil { sweepable += 1 }
+    }
+
+    /// Whether a transfer is in flight whose task has no cancellation handler.
+    var hasSweepable: Bool { sweepable > 0 }
+
+    /// Calls `body` with the token of each transfer whose task has been cancelled, once for each.
+    mutating func forEachCancelled(_ body: (UInt64) -> Void) {
+        for index in slots.indices where slots[index].isInFlight {
+            guard slots[index].task?.isCancelled == true else { continue }
+            slots[index].task = nil
+            sweepable -= 1
+            body(UInt64(slots[index].generation) << 32 | UInt64(index))
         }
     }
 
@@ -145,14 +152,14 @@ struct IOSlots {
         guard isInFlight(completion.token) else { return nil }
         var result = completion.result
         if result == -Int(EINTR) { return slots[index].request }
-        if isTransfer(slots[index].request.operation) {
+        if Self.isTransfer(slots[index].request.operation) {
             if result > 0 {
                 slots[index].transferred += result
-                if unsafe advance(&slots[index].request, by: result) { return slots[index].request }
+                if unsafe Self.advance(&slots[index].request, by: result) { return slots[index].request }
             }
             if result >= 0 {
                 // A write that makes no progress would be retried for ever.
-                let isStuck = result == 0 && isWrite(slots[index].request.operation) && slots[index].request.count > 0
+                let isStuck = result == 0 && Self.isWrite(slots[index].request.operation) && slots[index].request.count > 0
                 result = isStuck ? -Int(EIO) : slots[index].transferred
             }
         }
@@ -164,6 +171,10 @@ struct IOSlots {
         let group = Int(slots[index].group)
         let waiter = unsafe slots[index].continuation
         unsafe slots[index].continuation = nil
+        if slots[index].task != nil {
+            slots[index].task = nil
+            sweepable -= 1
+        }
         slots[index].isInFlight = false
         slots[index].generation &+= 1
         free.append(UInt32(index))
@@ -181,14 +192,14 @@ struct IOSlots {
         unsafe groupWaiter?.resume(returning: groups[group].result)
     }
 
-    private func isTransfer(_ operation: IORequest.Operation) -> Bool {
+    private static func isTransfer(_ operation: IORequest.Operation) -> Bool {
         switch operation {
         case .read, .write, .readVector, .writeVector, .send: true
         default: false
         }
     }
 
-    private func isWrite(_ operation: IORequest.Operation) -> Bool {
+    private static func isWrite(_ operation: IORequest.Operation) -> Bool {
         switch operation {
         case .write, .writeVector, .send: true
         default: false
@@ -196,7 +207,7 @@ struct IOSlots {
     }
 
     /// Moves a transfer past `done` bytes; false when nothing is left of it.
-    private func advance(_ request: inout IORequest, by done: Int) -> Bool {
+    private static func advance(_ request: inout IORequest, by done: Int) -> Bool {
         switch request.operation {
         case .read, .write, .send:
             request.count -= done
@@ -239,5 +250,24 @@ struct IOSlots {
     mutating func deallocate() {
         for unsafe block in unsafe blocks { unsafe block.deallocate() }
         unsafe blocks = []
+    }
+}
+
+/// A task that is suspended until a request completes.
+@safe
+struct WaitingTask {
+    // Sound: the bits of a reference that is not counted, turned back only while the task waits and so exists.
+    private let bits: UInt
+
+    /// The task that runs now.
+    static var current: WaitingTask? {
+        withUnsafeCurrentTask { task in
+            unsafe task.map { unsafe WaitingTask(bits: unsafeBitCast($0, to: UInt.self)) }
+        }
+    }
+
+    var isCancelled: Bool {
+        // The bit pattern is copied to count a reference while it is asked.
+        unsafe withExtendedLifetime(unsafeBitCast(bits, to: UnsafeCurrentTask.self)) { unsafe $0.isCancelled }
     }
 }

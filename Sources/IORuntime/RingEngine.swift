@@ -72,14 +72,22 @@ final class RingEngine: IOEngine {
         unsafe entry.pointee.user_data = Self.cancelToken
     }
 
-    func wait(blocking: Bool, into completions: inout [IOCompletion]) {
+    func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion]) {
         while !overflow.isEmpty, let entry = unsafe nextEntry() {
             let (request, token) = overflow.removeFirst()
             unsafe Self.prepare(entry, request)
             unsafe entry.pointee.user_data = token
         }
         if blocking && overflow.isEmpty {
-            _ = unsafe io_uring_submit_and_wait(ring, 1)
+            if let limit {
+                var time = __kernel_timespec()
+                time.tv_sec = limit.components.seconds
+                time.tv_nsec = limit.components.attoseconds / 1_000_000_000
+                var entry: UnsafeMutablePointer<io_uring_cqe>?
+                _ = unsafe io_uring_submit_and_wait_timeout(ring, &entry, 1, &time, nil)
+            } else {
+                _ = unsafe io_uring_submit_and_wait(ring, 1)
+            }
         } else {
             _ = unsafe io_uring_submit_and_get_events(ring)
         }

@@ -46,10 +46,11 @@ final class ThreadPoolEngine: IOEngine {
         ready.append(IOCompletion(token: token, result: -Int(ECANCELED)))
     }
 
-    func wait(blocking: Bool, into completions: inout [IOCompletion]) {
+    func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion]) {
         polled.removeAll(keepingCapacity: true)
         polled.append(pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0))
         var timeout: Int32 = blocking && ready.isEmpty ? -1 : 0
+        if let limit, timeout != 0 { timeout = Int32(clamping: limit.components.attoseconds / 1_000_000_000_000_000) }
         for entry in waiting {
             if entry.request.operation == .timeout {
                 polled.append(pollfd(fd: -1, events: 0, revents: 0))
