@@ -123,7 +123,7 @@ public final class FileVolume: ResizableVolume {
         try checkWritable(range)
         do throws(SystemError) {
             try await file.allocate(.punchHole, range)
-        } catch where error.errno == .notSupportedOnSocket || error.errno == .notSupported {
+        } catch  where error.errno == .notSupportedOnSocket || error.errno == .notSupported {
             return
         } catch {
             throw failure(error, "discard")
@@ -135,7 +135,7 @@ public final class FileVolume: ResizableVolume {
         let mode: File.AllocationMode = options.contains(.keepAllocated) || !isRegularFile ? .zero : .punchHole
         do throws(SystemError) {
             try await file.allocate(mode, range)
-        } catch where error.errno == .notSupportedOnSocket || error.errno == .notSupported {
+        } catch  where error.errno == .notSupportedOnSocket || error.errno == .notSupported {
             if options.contains(.fastOnly) {
                 throw StorageError(.notSupported, "write zeros", at: stack, why: "the file system has no fast way")
             }

@@ -24,7 +24,7 @@ public final class MemoryVolume: ResizableVolume {
     /// A volume that holds `contents`.
     public convenience init(_ contents: [UInt8], isReadOnly: Bool = false) {
         self.init(size: UInt64(contents.count), isReadOnly: isReadOnly)
-        state.withLock { $0.write(contents.span.bytes, at: 0) }
+        state.withLock { unsafe $0.write(contents.span.bytes, at: 0) }
     }
 
     /// A copy of all bytes; the volume must fit in memory.
@@ -32,7 +32,7 @@ public final class MemoryVolume: ResizableVolume {
         state.withLock { state in
             var result = [UInt8](repeating: 0, count: Int(state.size))
             var span = result.mutableSpan
-            var bytes = span.mutableBytes
+            var bytes = unsafe span.mutableBytes
             state.read(into: &bytes, at: 0)
             return result
         }

@@ -56,7 +56,8 @@ public struct StorageError: Error, Sendable {
             case .diskQuotaExceeded: .quotaExceeded
             case .permissionDenied, .notPermitted: .permissionDenied
             case .timedOut: .timedOut
-            case .connectionReset, .connectionRefused, .connectionAbort, .brokenPipe, .socketNotConnected, .staleNFSFileHandle:
+            case .connectionReset, .connectionRefused, .connectionAbort, .brokenPipe, .socketNotConnected,
+                .staleNFSFileHandle:
                 .connectionLost
             case .canceled: .cancelled
             default: .inputOutput

@@ -32,7 +32,7 @@ public final class BlockingPool: @unchecked Sendable {
     public func run<Result: Sendable, Failure: Error>(
         _ body: @escaping @Sendable () throws(Failure) -> Result
     ) async throws(Failure) -> Result {
-        let result: Swift.Result<Result, Failure> = await withUnsafeContinuation { continuation in
+        let result: Swift.Result<Result, Failure> = unsafe await withUnsafeContinuation { continuation in
             enqueue {
                 do throws(Failure) {
                     unsafe continuation.resume(returning: .success(try body()))
@@ -57,7 +57,7 @@ public final class BlockingPool: @unchecked Sendable {
         guard needsThread else { return }
         var thread = pthread_t()
         ThreadStart { [self] in serve() }.launch(&thread)
-        unsafe pthread_detach(thread)
+        pthread_detach(thread)
     }
 
     private func serve() {

@@ -28,7 +28,7 @@ extension File {
                 return Int(unsafe fcntl(descriptor.rawValue, Self.setLock, &lock))
             }
             return true
-        } catch where error.errno == .resourceTemporarilyUnavailable || error.errno == .permissionDenied {
+        } catch  where error.errno == .resourceTemporarilyUnavailable || error.errno == .permissionDenied {
             return false
         }
     }

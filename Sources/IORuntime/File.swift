@@ -64,7 +64,9 @@ public final class File: Sendable {
         blocking: BlockingPool = .shared
     ) async throws(SystemError) -> File {
         let descriptor = try await blocking.run { () throws(SystemError) in
-            let descriptor = path.withPlatformString { unsafe Glibc.open($0, options.flags | O_NONBLOCK, permissions.rawValue) }
+            let descriptor = unsafe path.withPlatformString {
+                unsafe Glibc.open($0, options.flags | O_NONBLOCK, permissions.rawValue)
+            }
             guard descriptor >= 0 else { throw SystemError(Errno(rawValue: errno), "open") }
             return descriptor
         }
@@ -177,7 +179,7 @@ public final class File: Sendable {
         do throws(SystemError) {
             return UInt64(
                 try await call("lseek") { [descriptor] in Int(lseek(descriptor.rawValue, off_t(offset), whence)) })
-        } catch where error.errno == .noSuchAddressOrDevice {
+        } catch  where error.errno == .noSuchAddressOrDevice {
             return nil
         }
     }
@@ -234,7 +236,7 @@ public struct FileStatus: Equatable, Sendable {
     /// The status of the file at `path`, or of the link itself with `followsLinks` false. Blocks.
     public init(at path: FilePath, followsLinks: Bool = true) throws(SystemError) {
         var status = stat()
-        let result = path.withPlatformString {
+        let result = unsafe path.withPlatformString {
             unsafe fstatat(AT_FDCWD, $0, &status, followsLinks ? 0 : AT_SYMLINK_NOFOLLOW)
         }
         guard result == 0 else { throw SystemError(Errno(rawValue: errno), "stat") }

@@ -63,21 +63,24 @@ final class IOBufferPool: @unchecked Sendable {
 
     func take(_ byteCount: Int) -> UnsafeMutableRawBufferPointer {
         let size = max(IOBuffer.alignment, byteCount.roundedUpToPowerOfTwo)
-        let pooled = unsafe size <= Self.largestPooled
+        let pooled =
+            unsafe size <= Self.largestPooled
             ? free.withLock { unsafe $0[size.trailingZeroBitCount].popLast() } : nil
         let pointer = unsafe pooled ?? .allocate(byteCount: size, alignment: IOBuffer.alignment)
         return unsafe UnsafeMutableRawBufferPointer(start: pointer, count: size)
     }
 
     func give(_ buffer: UnsafeMutableRawBufferPointer) {
-        guard let pointer = unsafe buffer.baseAddress else { return }
+        guard let pointer = buffer.baseAddress else { return }
         let size = buffer.count
-        let kept = size <= Self.largestPooled && free.withLock { classes in
-            let sizeClass = size.trailingZeroBitCount
-            guard unsafe (classes[sizeClass].count + 1) * size <= Self.bytesKeptPerClass else { return false }
-            unsafe classes[sizeClass].append(pointer)
-            return true
-        }
+        let kept =
+            unsafe size <= Self.largestPooled
+            && free.withLock { classes in
+                let sizeClass = size.trailingZeroBitCount
+                guard unsafe (classes[sizeClass].count + 1) * size <= Self.bytesKeptPerClass else { return false }
+                unsafe classes[sizeClass].append(pointer)
+                return true
+            }
         if !kept { unsafe pointer.deallocate() }
     }
 }

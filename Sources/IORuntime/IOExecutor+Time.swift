@@ -11,7 +11,8 @@ extension IOExecutor {
         guard seconds >= 0, attoseconds >= 0 else { return }
         let nanoseconds = Int64(now.tv_nsec) + (attoseconds + 999_999_999) / 1_000_000_000
         var time = __kernel_timespec()
-        time.tv_sec = Int64(now.tv_sec).addingReportingOverflow(seconds).overflow
+        time.tv_sec =
+            Int64(now.tv_sec).addingReportingOverflow(seconds).overflow
             ? .max : Int64(now.tv_sec) + seconds + nanoseconds / 1_000_000_000
         time.tv_nsec = nanoseconds % 1_000_000_000
         _ = await wait(until: time)

@@ -48,7 +48,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             let ring = preference == .threadPool ? nil : RingEngine()
             let engine: any IOEngine = ring ?? ThreadPoolEngine()
             nonisolated(unsafe) let sent = engine
-            made.withLock { $0 = sent }
+            made.withLock { $0 = unsafe sent }
             started.signal()
             ready.wait()
             handover.withLock { executor in
@@ -58,11 +58,12 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         }
         start.launch(&newThread)
         started.wait()
-        let engine: any IOEngine = made.withLock { engine in
-            defer { engine = nil }
-            nonisolated(unsafe) let taken = engine
-            return taken
-        } ?? ThreadPoolEngine()
+        let engine: any IOEngine =
+            made.withLock { engine in
+                defer { engine = nil }
+                nonisolated(unsafe) let taken = engine
+                return unsafe taken
+            } ?? ThreadPoolEngine()
         self.engine = engine
         engineKind = engine is RingEngine ? .ring : .threadPool
         thread = newThread
@@ -114,7 +115,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     func shutDown() {
         isStopping.store(true, ordering: .sequentiallyConsistent)
         wake()
-        unsafe pthread_join(thread, nil)
+        pthread_join(thread, nil)
     }
 
     private func wake() {
@@ -124,7 +125,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
 
     private func run() {
         unsafe pthread_setspecific(Self.currentKey, Unmanaged.passUnretained(self).toOpaque())
-        let executor = asUnownedTaskExecutor()
+        let executor = unsafe asUnownedTaskExecutor()
         while true {
             if hasRemoteWork.exchange(false, ordering: .sequentiallyConsistent) { takeRemoteWork() }
             // A bounded number of rounds: tasks that keep yielding must not keep completions waiting.
@@ -228,7 +229,7 @@ extension IOExecutor {
     }
 
     private static func transferHere(_ request: IORequest) async -> Int {
-        await withUnsafeContinuation { continuation in
+        unsafe await withUnsafeContinuation { continuation in
             withCurrent { executor in
                 let token = executor.slots.reserve()
                 executor.engine.submit(
@@ -239,7 +240,7 @@ extension IOExecutor {
     }
 
     private static func transferHere(_ vector: IOVector, isWrite: Bool, descriptor: Int32) async -> Int {
-        await withUnsafeContinuation { continuation in
+        unsafe await withUnsafeContinuation { continuation in
             withCurrent { executor in
                 unsafe executor.slots.start(
                     vector, isWrite: isWrite, descriptor: descriptor, continuation,
@@ -254,7 +255,7 @@ extension IOExecutor {
     private func performHere(_ request: IORequest) async -> Int {
         let token = slots.reserve()
         return await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
+            unsafe await withUnsafeContinuation { continuation in
                 engine.submit(unsafe slots.start(token, request, continuation, nil), token: token)
             }
         } onCancel: {

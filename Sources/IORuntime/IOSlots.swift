@@ -13,7 +13,7 @@ struct IOSlots {
         var isInFlight = false
         /// Bytes done by earlier short transfers.
         var transferred = 0
-        var request = IORequest(.timeout, -1)
+        var request = unsafe IORequest(.timeout, -1)
         var continuation: UnsafeContinuation<Int, Never>?
         /// The task that waits, where nothing else would notice its cancellation. Not counted as a reference: the task
         /// cannot end while it waits for this slot.
@@ -30,14 +30,14 @@ struct IOSlots {
     }
 
     /// What belongs to each slot at a fixed address: its `iovec` list, `msghdr`, `timespec` or socket address.
-    static let memoryPerSlot = 16 * MemoryLayout<iovec>.stride + 256
+    static let memoryPerSlot = unsafe 16 * MemoryLayout<iovec>.stride + 256
     private static let slotsPerBlock = 256
 
     private var slots: [Slot] = []
     private var free: [UInt32] = []
     private var groups: [Group] = []
     private var freeGroups: [Int32] = []
-    private var blocks: [UnsafeMutableRawPointer] = []
+    private var blocks: [UnsafeMutableRawPointer] = unsafe []
     private(set) var inFlight = 0
     /// Slots in flight that have a task.
     private var sweepable = 0
@@ -62,7 +62,7 @@ struct IOSlots {
         let index = Int(token & 0xffff_ffff)
         var request = request
         if let moved = unsafe keep(request, index) { unsafe request.memory = moved }
-        unsafe begin(index, request, task)
+        begin(index, request, task)
         unsafe slots[index].continuation = continuation
         return request
     }
@@ -116,7 +116,7 @@ struct IOSlots {
             }
             request.offset = vector[first].offset
             groups[Int(group)].remaining += 1
-            unsafe begin(index, request, task)
+            begin(index, request, task)
             slots[index].group = group
             submit(request, token)
             first = end
@@ -155,11 +155,12 @@ struct IOSlots {
         if Self.isTransfer(slots[index].request.operation) {
             if result > 0 {
                 slots[index].transferred += result
-                if unsafe Self.advance(&slots[index].request, by: result) { return slots[index].request }
+                if Self.advance(&slots[index].request, by: result) { return slots[index].request }
             }
             if result >= 0 {
                 // A write that makes no progress would be retried for ever.
-                let isStuck = result == 0 && Self.isWrite(slots[index].request.operation) && slots[index].request.count > 0
+                let isStuck =
+                    result == 0 && Self.isWrite(slots[index].request.operation) && slots[index].request.count > 0
                 result = isStuck ? -Int(EIO) : slots[index].transferred
             }
         }
@@ -248,7 +249,7 @@ struct IOSlots {
 
     /// Frees the memory at fixed addresses; nothing is in flight any more.
     mutating func deallocate() {
-        for unsafe block in unsafe blocks { unsafe block.deallocate() }
+        for unsafeblock in unsafe blocks { unsafe block.deallocate() }
         unsafe blocks = []
     }
 }
@@ -261,7 +262,7 @@ struct WaitingTask {
 
     /// The task that runs now.
     static var current: WaitingTask? {
-        withUnsafeCurrentTask { task in
+        unsafe withUnsafeCurrentTask { task in
             unsafe task.map { unsafe WaitingTask(bits: unsafeBitCast($0, to: UInt.self)) }
         }
     }

@@ -25,7 +25,7 @@ final class RingEngine: IOEngine {
         unsafe ring = .allocate(capacity: 1)
         unsafe wakeValue = .allocate(capacity: 1)
         wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC))
-        guard wakeDescriptor >= 0, Self.initialise(unsafe ring) else {
+        guard wakeDescriptor >= 0, unsafe Self.initialise(unsafe ring) else {
             if wakeDescriptor >= 0 { _ = close(wakeDescriptor) }
             unsafe ring.deallocate()
             unsafe wakeValue.deallocate()
@@ -146,7 +146,8 @@ final class RingEngine: IOEngine {
         case .sync: unsafe io_uring_prep_fsync(entry, descriptor, 0)
         case .dataSync: unsafe io_uring_prep_fsync(entry, descriptor, 1)  // IORING_FSYNC_DATASYNC
         case .allocate:
-            unsafe io_uring_prep_fallocate(entry, descriptor, request.flags, off_t(request.offset), off_t(request.count))
+            unsafe io_uring_prep_fallocate(
+                entry, descriptor, request.flags, off_t(request.offset), off_t(request.count))
         case .receive: unsafe io_uring_prep_recv(entry, descriptor, request.memory, Int(count), request.flags)
         case .send: unsafe io_uring_prep_send(entry, descriptor, request.memory, Int(count), request.flags)
         case .sendVector:

@@ -59,7 +59,7 @@ public final class Socket: Sendable {
         switch address {
         case .unix(let path):
             let (socket, storage, length) = try unixSocket(path)
-            try storage.withAddress(length) { address, length throws(SystemError) in
+            unsafe try storage.withAddress(length) { address, length throws(SystemError) in
                 try check(unsafe bind(socket.descriptor.rawValue, address, length), "bind")
             }
             // Nobody can connect before `listen`, so the file's mode is right in time.
@@ -77,7 +77,7 @@ public final class Socket: Sendable {
                 do throws(SystemError) {
                     let socket = try candidate.makeSocket()
                     try set(socket, SOL_SOCKET, SO_REUSEADDR, 1)
-                    try candidate.address.withAddress(candidate.length) { address, length throws(SystemError) in
+                    unsafe try candidate.address.withAddress(candidate.length) { address, length throws(SystemError) in
                         try check(unsafe bind(socket.descriptor.rawValue, address, length), "bind")
                     }
                     try check(Glibc.listen(socket.descriptor.rawValue, backlog), "listen")
@@ -221,9 +221,9 @@ public final class Socket: Sendable {
         _ host: String, _ port: UInt16, isPassive: Bool
     ) async throws(SystemError) -> [Candidate] {
         try await BlockingPool.shared.run { () throws(SystemError) in
-            var hints = addrinfo()
-            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-            hints.ai_flags = AI_NUMERICSERV | (isPassive ? AI_PASSIVE : 0)
+            var hints = unsafe addrinfo()
+            unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+            unsafe hints.ai_flags = AI_NUMERICSERV | (isPassive ? AI_PASSIVE : 0)
             var list: UnsafeMutablePointer<addrinfo>?
             guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0 else {
                 throw SystemError(.addressNotAvailable, "getaddrinfo")

@@ -55,7 +55,7 @@ final class ThreadPoolEngine: IOEngine {
             if entry.request.operation == .timeout {
                 polled.append(pollfd(fd: -1, events: 0, revents: 0))
                 if timeout != 0 {
-                    let left = Self.millisecondsUntil(unsafe entry.request.memory)
+                    let left = unsafe Self.millisecondsUntil(unsafe entry.request.memory)
                     timeout = timeout < 0 ? left : min(timeout, left)
                 }
             } else {
@@ -88,7 +88,7 @@ final class ThreadPoolEngine: IOEngine {
         for (index, entry) in waiting.enumerated() {
             let revents = polled[index + 1].revents
             if entry.request.operation == .timeout {
-                if Self.millisecondsUntil(unsafe entry.request.memory) > 0 {
+                if unsafe Self.millisecondsUntil(unsafe entry.request.memory) > 0 {
                     still.append(entry)
                 } else {
                     ready.append(IOCompletion(token: entry.token, result: -Int(ETIME)))
@@ -113,7 +113,7 @@ final class ThreadPoolEngine: IOEngine {
     private func start(_ request: IORequest, _ token: UInt64) {
         let flags = fcntl(request.descriptor, F_GETFL)
         _ = fcntl(request.descriptor, F_SETFL, flags | O_NONBLOCK)
-        let result = Self.result(
+        let result = unsafe Self.result(
             Glibc.connect(
                 request.descriptor, unsafe request.memory?.assumingMemoryBound(to: sockaddr.self),
                 socklen_t(request.count)))
@@ -190,7 +190,8 @@ final class ThreadPoolEngine: IOEngine {
         var now = timespec()
         unsafe clock_gettime(CLOCK_MONOTONIC, &now)
         let seconds = unsafe Int64(time.pointee.tv_sec) &- Int64(now.tv_sec)
-        let nanoseconds = unsafe seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
+        let nanoseconds =
+            unsafe seconds.multipliedReportingOverflow(by: 1_000_000_000).partialValue
             &+ Int64(time.pointee.tv_nsec) &- Int64(now.tv_nsec)
         if seconds > 2_000_000 { return Int32.max }
         return nanoseconds <= 0 ? 0 : Int32(clamping: (nanoseconds + 999_999) / 1_000_000)
