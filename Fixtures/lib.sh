@@ -1,0 +1,131 @@
+# shellcheck shell=bash
+# What the fixture scripts share. Source it after `set -euo pipefail`; it makes $work, a temporary directory of the
+# script's own, and removes it and ends every process in $children when the script ends.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${SLUICE_FIXTURE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}
+configuration=${SLUICE_CONFIGURATION:-debug}
+sluice_binary=${SLUICE:-$root/.build/$configuration/sluice}
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-$(basename "$0" .sh).XXXXXX")
+children=()
+
+end_children() {
+    local child
+    for child in "${children[@]}"; do
+        kill "$child" 2>/dev/null || true
+    done
+    for child in "${children[@]}"; do
+        wait "$child" 2>/dev/null || true
+    done
+    children=()
+}
+
+# On failure the logs' ends are shown, whatever failed.
+finish() {
+    local status=$? log
+    trap - EXIT
+    end_children
+    if [ "$status" -ne 0 ]; then
+        for log in "$work"/*.log; do
+            [ -s "$log" ] || continue
+            printf -- '--- %s\n' "$(basename "$log")" >&2
+            tail -n 30 "$log" >&2
+        done
+        echo "$(basename "$0"): failed" >&2
+    fi
+    if [ -n "${SLUICE_KEEP:-}" ]; then
+        echo "Kept $work" >&2
+    else
+        rm -rf "$work"
+    fi
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+fail() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+# The catalog of a script is its own, so that scripts run beside each other and beside a real host.
+export SLUICE_HOME=$work/home
+sluice() { "$sluice_binary" "$@"; }
+
+# wait_until SECONDS COMMAND…: until the command succeeds.
+wait_until() {
+    local limit=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$limit" ] || return 1
+        sleep 0.05
+    done
+}
+
+# serve VOLUME SOCKET [OPTION…]: exports a volume; the process is $served, its log $work/serve.log.
+serve() {
+    local volume=$1 socket=$2
+    shift 2
+    "$sluice_binary" serve "$volume" --socket "$socket" "$@" >>"$work/serve.log" 2>&1 &
+    served=$!
+    children+=("$served")
+    wait_until 20 answers "$served" "$socket" || fail "serve $volume does not answer"
+}
+answers() {
+    kill -0 "$1" || exit 1
+    nbdinfo --size "$(uri "$2")"
+}
+uri() { echo "nbd+unix:///?socket=$1"; }
+
+# stop PID: SIGTERM, and its exit status.
+stop() {
+    local pid=$1 status=0 remaining=() child
+    kill -TERM "$pid"
+    wait "$pid" || status=$?
+    for child in "${children[@]}"; do
+        [ "$child" = "$pid" ] || remaining+=("$child")
+    done
+    children=("${remaining[@]}")
+    return "$status"
+}
+
+# KVM where it works, else QEMU's own translator. Opening the device says little, since nested virtualisation may run
+# the firmware and hang in the kernel: the kernel's first message shows that it works.
+choose_accelerator() {
+    [ -z "${SLUICE_ACCELERATOR:-}" ] || return 0
+    export SLUICE_ACCELERATOR=tcg,thread=multi
+    [ -w /dev/kvm ] || return 0
+    qemu-system-x86_64 -accel kvm -m 128 -nodefaults -display none -no-reboot -serial "file:$work/kvm.console" \
+        -kernel "$cache/vmlinuz" -append "console=ttyS0 earlyprintk=ttyS0 panic=-1" >/dev/null 2>&1 </dev/null &
+    local pid=$!
+    if wait_until 5 grep -q 'Linux version' "$work/kvm.console"; then
+        SLUICE_ACCELERATOR=kvm
+    fi
+    kill "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || true
+}
+
+# boot_guest LOG KERNEL-ARGUMENTS QEMU-ARGUMENT…: runs the guest until it powers off; its console goes to LOG.
+boot_guest() {
+    local log=$1 kernel_arguments=$2
+    shift 2
+    choose_accelerator
+    timeout "${guest_deadline:-240}" qemu-system-x86_64 -accel "$SLUICE_ACCELERATOR" -m 512 -smp 1 \
+        -nodefaults -display none -no-reboot -serial "file:$log" \
+        -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
+        -append "console=ttyS0 root=/dev/vda rw init=/sbin/testinit panic=1 quiet $kernel_arguments" \
+        "$@" >"$log.qemu.log" 2>&1 </dev/null
+}
+# The guest's own lines on the console.
+console() { tr -d '\r' <"$1" | grep -E '^(EARLIER-MARK|WROTE-MARK|BOOT-|LOAD-)'; }
+
+# boot_volume LOG VOLUME KERNEL-ARGUMENTS: boots from a volume as `sluice volume qemu` tells a hypervisor to.
+boot_volume() {
+    local log=$1 volume=$2 kernel_arguments=$3 description arguments
+    description=$(sluice --json volume qemu "$volume")
+    mapfile -t arguments < <(jq -r '.arguments[]' <<<"$description")
+    boot_guest "$log" "$kernel_arguments" "${arguments[@]}" \
+        -device "virtio-blk-pci,drive=$(jq -r .nodeName <<<"$description")"
+}
