@@ -1,7 +1,7 @@
 import Glibc
 
 extension RawSpan {
-    /// Whether every byte is zero. Looks at 64 bytes at a time and stops at the first that are not.
+    /// Whether every byte is zero. Looks at 256 bytes at a time and stops at the first that are not.
     package var isZero: Bool {
         unsafe withUnsafeBytes { bytes in
             // Sound: every load lies inside `bytes`, which outlives the closure.
