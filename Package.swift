@@ -1,13 +1,15 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let swiftSettings: [SwiftSetting] = [
+let languageSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableExperimentalFeature("Lifetimes"),
-    .strictMemorySafety(),
 ]
+
+/// Every unsafe use in the product is marked, with the reason it is sound.
+let swiftSettings = languageSettings + [.strictMemorySafety()]
 
 /// A module under Sources/.
 func module(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
@@ -21,7 +23,7 @@ func system(_ name: String, pkgConfig: String, debian: String) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: swiftSettings)
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: languageSettings)
 }
 
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
@@ -89,7 +91,7 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        tests("IORuntimeTests", ["IORuntime"]),
+        tests("IORuntimeTests", ["IORuntime", systemPackage]),
         tests("BlockStorageTests", ["BlockStorage"]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "StorageConformance"]),

@@ -249,7 +249,7 @@ struct IOSlots {
 
     /// Frees the memory at fixed addresses; nothing is in flight any more.
     mutating func deallocate() {
-        for unsafeblock in unsafe blocks { unsafe block.deallocate() }
+        unsafe blocks.forEach { unsafe $0.deallocate() }
         unsafe blocks = []
     }
 }
