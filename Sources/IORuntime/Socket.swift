@@ -40,6 +40,9 @@ public final class Socket: Sendable {
     /// Ends both directions: a waiting `receive` returns 0, `send` fails, `accept` fails.
     public func shutDown() { _ = Glibc.shutdown(descriptor.rawValue, Int32(SHUT_RDWR)) }
 
+    /// Ends the receiving direction: `receive` returns 0 once what has arrived is taken; sending goes on.
+    public func shutDownReceiving() { _ = Glibc.shutdown(descriptor.rawValue, Int32(SHUT_RD)) }
+
     /// Two connected sockets.
     public static func pair() throws(SystemError) -> (Socket, Socket) {
         var descriptors: [Int32] = [-1, -1]
