@@ -29,8 +29,6 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private var runningJobs: [UnownedJob] = []
     private var completions: [IOCompletion] = []
     private var slots = IOSlots()
-    /// Rounds of the loop.
-    private var passes = 0
 
     /// How long a hanging transfer of a cancelled task may go unnoticed.
     static let cancellationSweep = Duration.milliseconds(50)
@@ -149,9 +147,10 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             }
             engine.wait(
                 blocking: blocking, until: slots.hasSweepable ? Self.cancellationSweep : nil, into: &completions)
-            if blocking { isSleeping.store(false, ordering: .sequentiallyConsistent) }
-            passes &+= 1
-            if completions.isEmpty || passes % 4096 == 0 { sweepCancelled() }
+            if blocking {
+                isSleeping.store(false, ordering: .sequentiallyConsistent)
+                if completions.isEmpty { sweepCancelled() }
+            }
             deliver()
         }
         engine.shutDown()
@@ -170,10 +169,9 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         for token in cancellations where slots.isInFlight(token) { engine.cancel(token: token) }
     }
 
-    /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so every `cancellationSweep` while
-    /// a transfer hangs, and now and then while others keep the executor busy.
+    /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so at least every
+    /// `cancellationSweep` while a transfer hangs.
     private func sweepCancelled() {
-        guard slots.hasSweepable else { return }
         slots.forEachCancelled { engine.cancel(token: $0) }
     }
 

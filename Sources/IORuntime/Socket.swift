@@ -30,18 +30,28 @@ public final class Socket: Sendable {
 
     /// Closes the descriptor, once. Nothing may be in flight: end it with `shutDown` and wait for it first.
     public func close() {
-        let wasClosed = isClosed.withLock { isClosed in
-            defer { isClosed = true }
-            return isClosed
+        isClosed.withLock { isClosed in
+            if !isClosed { _ = Glibc.close(descriptor.rawValue) }
+            isClosed = true
         }
-        if !wasClosed { _ = Glibc.close(descriptor.rawValue) }
     }
 
-    /// Ends both directions: a waiting `receive` returns 0, `send` fails, `accept` fails.
-    public func shutDown() { _ = Glibc.shutdown(descriptor.rawValue, Int32(SHUT_RDWR)) }
+    /// Ends both directions: a waiting `receive` returns 0, `send` fails, `accept` fails. From any task, also after
+    /// `close`, where it does nothing.
+    public func shutDown() { shutDown(Int32(SHUT_RDWR)) }
 
-    /// Ends the receiving direction: `receive` returns 0 once what has arrived is taken; sending goes on.
-    public func shutDownReceiving() { _ = Glibc.shutdown(descriptor.rawValue, Int32(SHUT_RD)) }
+    /// Ends the receiving direction: `receive` returns 0 once what has arrived is taken; sending goes on. From any task.
+    public func shutDownReceiving() { shutDown(Int32(SHUT_RD)) }
+
+    /// Ends the sending direction: the peer receives what was sent, and then the end.
+    public func shutDownSending() { shutDown(Int32(SHUT_WR)) }
+
+    private func shutDown(_ how: Int32) {
+        // The lock keeps the number from being closed, and given to another file, in between.
+        isClosed.withLock { isClosed in
+            if !isClosed { _ = Glibc.shutdown(descriptor.rawValue, how) }
+        }
+    }
 
     /// Two connected sockets.
     public static func pair() throws(SystemError) -> (Socket, Socket) {
