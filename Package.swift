@@ -73,7 +73,7 @@ let package = Package(
                 .target(name: "CArchive", condition: .when(traits: ["Archives"])),
                 .target(name: "CQCow", condition: .when(traits: ["LegacyQCOW"])),
             ]),
-        module("NBDExport", ["BlockStorage", "IORuntime", logging]),
+        module("NBDExport", ["BlockStorage", "IORuntime", systemPackage, logging]),
         module("StorageConformance", ["BlockStorage", "IORuntime"]),
         module(
             "Sluice",
