@@ -69,7 +69,7 @@ let package = Package(
         module(
             "Templates",
             [
-                "QCOW2", "BlockStorage", "IORuntime", "CCrypto",
+                "QCOW2", "BlockStorage", "IORuntime", "CCrypto", "CZlib", systemPackage,
                 .target(name: "CArchive", condition: .when(traits: ["Archives"])),
                 .target(name: "CQCow", condition: .when(traits: ["LegacyQCOW"])),
             ]),

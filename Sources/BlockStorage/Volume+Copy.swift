@@ -113,7 +113,7 @@ struct VolumeCopy: Sendable {
         var buffer = IOBuffer(byteCount: target.count)
         try await fill(&buffer, from: source, piece.range)
         var written: UInt64 = 0
-        for run in Self.runs(of: buffer.bytes, granularity: Int(plan.granularity)) {
+        for run in buffer.bytes.runs(granularity: Int(plan.granularity)) {
             let start = target.lowerBound + UInt64(run.range.lowerBound)
             if run.isData {
                 try await destination.write(buffer.bytes.extracting(run.range), at: start)
@@ -203,23 +203,6 @@ struct VolumeCopy: Sendable {
     /// Only the last piece of a source ends inside a block; the destination has all of that block.
     private func roundedToBlock(_ range: Range<UInt64>) -> Range<UInt64> {
         range.lowerBound..<range.upperBound.addingSaturating(blockSize - 1) / blockSize * blockSize
-    }
-
-    /// The runs of data and of zeros in `bytes`, told apart in units of `granularity`.
-    private static func runs(of bytes: RawSpan, granularity: Int) -> [(range: Range<Int>, isData: Bool)] {
-        var runs: [(range: Range<Int>, isData: Bool)] = []
-        var start = 0
-        while start < bytes.byteCount {
-            let end = min(bytes.byteCount, start + granularity)
-            let isData = !bytes.extracting(start..<end).isZero
-            if let last = runs.last, last.isData == isData {
-                runs[runs.count - 1].range = last.range.lowerBound..<end
-            } else {
-                runs.append((start..<end, isData))
-            }
-            start = end
-        }
-        return runs
     }
 }
 

@@ -1,0 +1,107 @@
+import BlockStorage
+import IORuntime
+import SystemPackage
+
+/// Where a template comes from: a file, and whatever else can be read from beginning to end.
+public protocol TemplateSource: Sendable {
+    /// Names the source in messages; holds no secret.
+    var name: String { get }
+
+    /// Begins to read. Each call begins anew.
+    func open() async throws(StorageError) -> any TemplateInput
+}
+
+/// The bytes of a template source as they are given, before anything is unpacked.
+public protocol TemplateInput: Sendable {
+    /// How many bytes there are, where that is known.
+    var byteCount: UInt64? { get }
+
+    /// Fills `buffer` with the next bytes. Returns fewer than fit only at the end, and 0 after it.
+    ///
+    /// May block: it is called on a thread that is made for that, one call at a time.
+    func readNext(into buffer: inout MutableRawSpan) throws(StorageError) -> Int
+
+    /// The same bytes as a volume, for a source that can be read in any order; nil for one that passes by once. Stays
+    /// readable until the input is closed.
+    func volume() async throws(StorageError) -> (any ResizableVolume)?
+
+    /// Throws `conflict` when the source is known to have changed since it was opened.
+    func checkUnchanged() async throws(StorageError)
+
+    func close() async
+}
+
+/// A file of this host.
+public struct FileTemplateSource: TemplateSource {
+    public let path: FilePath
+
+    public init(path: FilePath) { self.path = path }
+
+    public var name: String { path.string }
+
+    public func open() async throws(StorageError) -> any TemplateInput {
+        do throws(SystemError) {
+            let file = try await File.open(path, blocking: blockingWork)
+            return try await FileTemplateInput(file)
+        } catch {
+            throw StorageError(error, "open template source", at: path.string)
+        }
+    }
+}
+
+/// Threads for reading, adding up and unpacking sources. A source that hangs delays other imports at worst.
+let blockingWork = BlockingPool(threads: 16)
+
+private final class FileTemplateInput: TemplateInput {
+    private let file: File
+    private let status: FileStatus
+    private let position = Locked<UInt64>(0)
+
+    init(_ file: File) async throws(SystemError) {
+        self.file = file
+        status = try await file.status()
+        // A FIFO or a device has no size to check and might never end.
+        guard status.isRegularFile else { throw SystemError(.invalidArgument, "open: not a regular file") }
+    }
+
+    var byteCount: UInt64? { status.size }
+
+    func readNext(into buffer: inout MutableRawSpan) throws(StorageError) -> Int {
+        let start = position.withLock { $0 }
+        var done = 0
+        do {
+            while done < buffer.byteCount {
+                var rest = buffer._mutatingExtracting(droppingFirst: done)
+                // Sound: the call fills memory of this span only, and returns before the span ends.
+                let count = unsafe try file.descriptor.read(
+                    fromAbsoluteOffset: Int64(start) + Int64(done), into: rest.pinned)
+                if count == 0 { break }
+                done += count
+            }
+        } catch {
+            let errno = error as? Errno ?? .ioError
+            throw StorageError(SystemError(errno, "pread"), "read template source", at: file.path.string)
+        }
+        position.withLock { $0 = start + UInt64(done) }
+        return done
+    }
+
+    func volume() async throws(StorageError) -> (any ResizableVolume)? {
+        try await FileVolume(file, isReadOnly: true)
+    }
+
+    func checkUnchanged() async throws(StorageError) {
+        let now: FileStatus
+        do throws(SystemError) {
+            now = try await file.status()
+        } catch {
+            throw StorageError(error, "read template source", at: file.path.string)
+        }
+        guard now.size == status.size, now.modifiedAt == status.modifiedAt, now.changedAt == status.changedAt else {
+            throw StorageError(
+                .conflict, "import template", at: file.path.string, why: "the file changed while it was read")
+        }
+    }
+
+    func close() async { try? await file.close() }
+}

@@ -1,0 +1,95 @@
+import BlockStorage
+import Foundation
+import IORuntime
+import SystemPackage
+import Testing
+
+/// A directory of its own for one test, removed with everything in it.
+final class TemporaryDirectory: Sendable {
+    let path: FilePath
+
+    init() throws {
+        let url = FileManager.default.temporaryDirectory.appending(path: "sluice-templates-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: url, withIntermediateDirectories: false)
+        path = FilePath(url.path)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path.string) }
+
+    func callAsFunction(_ name: String) -> FilePath { path.appending(name) }
+
+    /// The names of what is in it, in order.
+    var names: [String] { ((try? FileManager.default.contentsOfDirectory(atPath: path.string)) ?? []).sorted() }
+
+    @discardableResult
+    func write(_ bytes: [UInt8], to name: String) throws -> FilePath {
+        try Data(bytes).write(to: URL(filePath: self(name).string))
+        return self(name)
+    }
+
+    func read(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(filePath: self(name).string))) }
+
+    /// Runs a program in this directory; anything but success fails the test.
+    @discardableResult
+    func run(_ command: String...) throws -> String {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = command
+        process.currentDirectoryURL = URL(filePath: path.string)
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
+        process.waitUntilExit()
+        try #require(process.terminationStatus == 0, "\(command.joined(separator: " ")): \(text)")
+        return text
+    }
+}
+
+/// SplitMix64: the same seed gives the same numbers everywhere.
+struct Randomness: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+
+    mutating func bytes(_ count: Int) -> [UInt8] {
+        (0..<count).map { _ in UInt8(truncatingIfNeeded: next() >> 32) }
+    }
+
+    /// A disk of `count` bytes: runs of zeros, of random bytes and of text, in turn.
+    mutating func disk(_ count: Int) -> [UInt8] {
+        var result: [UInt8] = []
+        while result.count < count {
+            let length = Int.random(in: 1...150_000, using: &self)
+            switch Int.random(in: 0..<3, using: &self) {
+            case 0: result += [UInt8](repeating: 0, count: length)
+            case 1: result += bytes(length)
+            default: result += (0..<length).map { UInt8($0 % 61 + 32) }
+            }
+        }
+        return Array(result.prefix(count))
+    }
+}
+
+extension Volume {
+    func read(_ range: Range<UInt64>) async throws(StorageError) -> [UInt8] {
+        var buffer = IOBuffer(byteCount: range.count)
+        var bytes = buffer.mutableBytes
+        try await read(into: &bytes, at: range.lowerBound)
+        // Sound: the bytes are copied during the call.
+        return unsafe buffer.bytes.withUnsafeBytes { unsafe Array($0) }
+    }
+
+    var contents: [UInt8] {
+        get async throws(StorageError) { try await read(0..<geometry.size) }
+    }
+}
