@@ -83,12 +83,19 @@ enum SnapshotTable {
     /// Reads the table that `header` names. Throws `corrupt`, naming the entry, for anything invalid; takes no more
     /// memory than the limits allow.
     static func read(_ header: QCOW2Header, from volume: any Volume) async throws(StorageError) -> [QCOW2Snapshot] {
+        try await contents(header, from: volume).snapshots
+    }
+
+    /// As `read`, with the bytes that the table takes, which depend on who wrote it.
+    static func contents(_ header: QCOW2Header, from volume: any Volume) async throws(StorageError)
+        -> (snapshots: [QCOW2Snapshot], byteCount: UInt64)
+    {
         var snapshots: [QCOW2Snapshot] = []
         var reader = Reader(volume: volume, start: header.snapshotTableOffset)
         for index in 0..<Int(header.snapshotCount) {
             snapshots.append(try await reader.next(index, header))
         }
-        return snapshots
+        return (snapshots, reader.position)
     }
 
     /// The bytes that `snapshots` take in the image, the padding after the last one included.
