@@ -99,7 +99,7 @@ let package = Package(
         tests("NBDExportTests", ["NBDExport"]),
         tests("StorageConformanceTests", ["StorageConformance"]),
         tests("SluiceTests", ["Sluice"]),
-        tests("IntegrationTests", ["Sluice"]),
+        tests("IntegrationTests", ["Sluice", "QCOW2", "BlockStorage", "IORuntime"]),
     ],
     swiftLanguageModes: [.v6]
 )
