@@ -80,14 +80,16 @@ let package = Package(
             [
                 "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging,
                 .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+                systemPackage,
             ]),
         .executableTarget(
             name: "SluiceCLI",
             dependencies: [
-                "Sluice", "StorageConformance",
+                "Sluice", "StorageConformance", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
-                logging,
+                logging, systemPackage,
             ],
             swiftSettings: swiftSettings),
 
@@ -98,7 +100,14 @@ let package = Package(
         tests("TemplatesTests", ["Templates", "FilePool"]),
         tests("NBDExportTests", ["NBDExport"]),
         tests("StorageConformanceTests", ["StorageConformance"]),
-        tests("SluiceTests", ["Sluice"]),
+        tests(
+            "SluiceTests",
+            [
+                "Sluice", "BlockStorage", "IORuntime", systemPackage,
+                .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
+            ]),
+        tests("SluiceCLITests", ["SluiceCLI", "BlockStorage"]),
         tests("IntegrationTests", ["Sluice", "QCOW2", "BlockStorage", "IORuntime"]),
     ],
     swiftLanguageModes: [.v6]

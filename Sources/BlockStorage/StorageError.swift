@@ -6,7 +6,7 @@ import SystemPackage
 /// One word in size, so that a throwing call costs nothing until it throws.
 public struct StorageError: Error, Sendable {
     /// The kinds of failure; their names are those that the `sluice` command prints.
-    public enum Code: String, Sendable, CaseIterable {
+    public enum Code: String, Sendable, Codable, CaseIterable {
         case notFound, alreadyExists, busy, notAttached, readOnly, notSupported, invalidArgument, outOfRange, noSpace
         case quotaExceeded, corrupt, unsafeImage, checksumMismatch, permissionDenied, authenticationFailed, timedOut
         case connectionLost, fenced, conflict, cancelled, inputOutput, internalError

@@ -98,7 +98,7 @@ public protocol StagedTemplate: Sendable {
 }
 
 /// `NAME` or `NAME@SNAPSHOT` inside a pool.
-public struct VolumeReference: Hashable, Sendable, CustomStringConvertible {
+public struct VolumeReference: Hashable, Sendable, Codable, CustomStringConvertible {
     public var name: String
     public var snapshot: String?
 
@@ -266,7 +266,7 @@ public struct VolumeDescription: Equatable, Sendable {
     }
 }
 
-public struct SnapshotDescription: Equatable, Sendable {
+public struct SnapshotDescription: Equatable, Sendable, Codable {
     public var name: String
     /// The volume's virtual size at the snapshot, in bytes.
     public var size: UInt64

@@ -149,9 +149,9 @@ public struct ZeroOptions: OptionSet, Sendable {
 }
 
 /// A run of bytes of one kind.
-public struct Extent: Equatable, Hashable, Sendable {
+public struct Extent: Equatable, Hashable, Sendable, Codable {
     /// What backs the bytes.
-    public enum Kind: String, Sendable {
+    public enum Kind: String, Sendable, Codable {
         /// Bytes are stored.
         case data
         /// Known to read as zeros, and space is allocated for them or in the chain above.

@@ -1,0 +1,37 @@
+import GRDB
+
+extension Catalog {
+    /// The schema, one step a release. A step that has been released never changes.
+    static let migrator: DatabaseMigrator = {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1") { database in
+            try database.create(table: "pool") { table in
+                table.primaryKey("name", .text)
+                table.column("url", .text).notNull()
+                table.column("tags", .text).notNull()
+                table.column("capacityBytes", .integer)
+                table.column("capacityIOPS", .integer)
+                table.column("secret", .text)
+            }
+            try database.create(table: "volume") { table in
+                table.column("pool", .text).notNull().references("pool", onDelete: .cascade, onUpdate: .cascade)
+                table.column("name", .text).notNull()
+                table.column("provisioning", .text).notNull()
+                table.column("minIOPS", .integer)
+                table.column("maxIOPS", .integer)
+                table.column("burstIOPS", .integer)
+                table.column("tags", .text).notNull()
+                // Set for a volume that is allocated but not made yet.
+                table.column("lazySize", .integer)
+                table.column("lazyFormat", .text)
+                table.primaryKey(["pool", "name"])
+            }
+            try database.create(table: "intent") { table in
+                table.autoIncrementedPrimaryKey("id")
+                table.column("owner", .integer).notNull()
+                table.column("content", .text).notNull()
+            }
+        }
+        return migrator
+    }()
+}

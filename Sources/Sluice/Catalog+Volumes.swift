@@ -1,0 +1,85 @@
+import BlockStorage
+import GRDB
+
+/// What a pool cannot hold about a volume.
+struct VolumeRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableRecord {
+    static let databaseTableName = "volume"
+
+    var pool: String
+    var name: String
+    var provisioning: ProvisioningType
+    var minIOPS: Int64?
+    var maxIOPS: Int64?
+    var burstIOPS: Int64?
+    var tags: [String] = []
+    /// In bytes, with `lazyFormat`, while the volume has not been made yet.
+    var lazySize: Int64?
+    var lazyFormat: VolumeFormat?
+
+    init(pool: String, name: String, provisioning: ProvisioningType) {
+        self.pool = pool
+        self.name = name
+        self.provisioning = provisioning
+    }
+
+    /// The policy, nil where nothing is limited or promised.
+    var qos: QoSPolicy? {
+        // A record that breaks the policy's rules can only come from a tampered catalog; it promises nothing.
+        let policy = try? QoSPolicy(
+            minIOPS: minIOPS.flatMap { UInt64(exactly: $0) }, maxIOPS: maxIOPS.flatMap { UInt64(exactly: $0) },
+            burstIOPS: burstIOPS.flatMap { UInt64(exactly: $0) })
+        return policy == (try? QoSPolicy()) ? nil : policy
+    }
+
+    mutating func setQoS(_ policy: QoSPolicy?) throws(StorageError) {
+        minIOPS = try Self.integer(policy?.minIOPS)
+        maxIOPS = try Self.integer(policy?.maxIOPS)
+        burstIOPS = try Self.integer(policy?.burstIOPS)
+    }
+
+    /// SQLite's integers have 63 bits.
+    static func integer(_ value: UInt64?) throws(StorageError) -> Int64? {
+        guard let value else { return nil }
+        guard let result = Int64(exactly: value) else {
+            throw StorageError(.outOfRange, "record value", at: "\(value)", why: "the largest is \(Int64.max)")
+        }
+        return result
+    }
+}
+
+extension Catalog {
+    func volume(_ name: String, in pool: String) async throws(StorageError) -> VolumeRecord? {
+        try await read("find volume") { database in
+            try VolumeRecord.fetchOne(database, key: ["pool": pool, "name": name])
+        }
+    }
+
+    func volumes(in pool: String) async throws(StorageError) -> [VolumeRecord] {
+        try await read("list volumes") { database in
+            try VolumeRecord.filter(Column("pool") == pool).order(Column("name")).fetchAll(database)
+        }
+    }
+
+    func save(_ volume: VolumeRecord) async throws(StorageError) {
+        try await write("record volume") { database in try volume.save(database) }
+    }
+
+    func deleteVolume(_ name: String, in pool: String) async throws(StorageError) {
+        try await write("forget volume") { database in
+            _ = try VolumeRecord.deleteOne(database, key: ["pool": pool, "name": name])
+        }
+    }
+
+    /// Gives a record a new name or pool; one that is there under the new name is replaced.
+    func moveVolume(
+        _ name: String, in pool: String, to newName: String, in newPool: String
+    ) async throws(StorageError) {
+        try await write("rename volume") { database in
+            guard var record = try VolumeRecord.fetchOne(database, key: ["pool": pool, "name": name]) else { return }
+            try record.delete(database)
+            record.pool = newPool
+            record.name = newName
+            try record.save(database)
+        }
+    }
+}

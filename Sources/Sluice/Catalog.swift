@@ -1,0 +1,90 @@
+import BlockStorage
+import Foundation
+import GRDB
+import IORuntime
+import SystemPackage
+
+/// What this host knows and no pool can hold: which pools there are, the policies and tags of volumes, and what is
+/// being done.
+///
+/// A SQLite database of mode 0600, shared by every process that uses the same home. It never holds a secret. GRDB runs
+/// each access on a queue of its own, so none of them blocks an I/O executor.
+final class Catalog: Sendable {
+    let database: DatabaseQueue
+
+    init(_ home: StorageHome) async throws(StorageError) {
+        let path = home.catalog
+        do {
+            // Made with its mode: SQLite would take the mode from the umask, and gives its side files that of this one.
+            try FileDescriptor.open(
+                path, .readWrite, options: [.create, .closeOnExec, .noFollow], permissions: [.ownerReadWrite]
+            ).close()
+        } catch {
+            throw StorageError(errno: error, "open catalog", at: path.string)
+        }
+        var configuration = Configuration()
+        configuration.journalMode = .wal
+        configuration.busyMode = .timeout(20)
+        configuration.label = "sluice.catalog"
+        let chosen = configuration
+        do {
+            database = try await BlockingPool.shared.run { () throws in
+                let database = try DatabaseQueue(path: path.string, configuration: chosen)
+                try Self.migrate(database)
+                return database
+            }
+        } catch {
+            throw StorageError(catalog: error, "open catalog", at: path.string)
+        }
+    }
+
+    private static func migrate(_ database: DatabaseQueue) throws {
+        let (isComplete, isNewer) = try database.read { database in
+            try (migrator.hasCompletedMigrations(database), migrator.hasBeenSuperseded(database))
+        }
+        if isNewer {
+            throw StorageError(.conflict, "open catalog", why: "a newer sluice wrote it: use that version")
+        }
+        if !isComplete { try migrator.migrate(database) }
+    }
+
+    func read<Result: Sendable>(
+        _ what: String, _ body: @escaping @Sendable (Database) throws -> Result
+    ) async throws(StorageError) -> Result {
+        do { return try await database.read(body) } catch { throw StorageError(catalog: error, what) }
+    }
+
+    /// One transaction: all of `body` is durable when this returns, or nothing of it has happened.
+    func write<Result: Sendable>(
+        _ what: String, _ body: @escaping @Sendable (Database) throws -> Result
+    ) async throws(StorageError) -> Result {
+        do { return try await database.write(body) } catch { throw StorageError(catalog: error, what) }
+    }
+}
+
+extension StorageError {
+    /// An error of the catalog's database; one of our own passes through.
+    init(catalog error: any Error, _ what: String, at place: String = "catalog") {
+        if let error = error as? StorageError {
+            self = error
+            return
+        }
+        guard let error = error as? DatabaseError else {
+            let code: Code = error is CancellationError ? .cancelled : .internalError
+            self.init(code, what, at: place, why: "\(error)")
+            return
+        }
+        let code: Code =
+            switch error.resultCode {
+            case .SQLITE_BUSY, .SQLITE_LOCKED: .busy
+            case .SQLITE_FULL: .noSpace
+            case .SQLITE_PERM, .SQLITE_CANTOPEN, .SQLITE_AUTH: .permissionDenied
+            case .SQLITE_READONLY: .readOnly
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corrupt
+            case .SQLITE_IOERR: .inputOutput
+            case .SQLITE_INTERRUPT, .SQLITE_ABORT: .cancelled
+            default: .internalError
+            }
+        self.init(code, what, at: place, why: error.message ?? "\(error.resultCode)")
+    }
+}

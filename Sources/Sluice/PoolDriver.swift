@@ -1,0 +1,50 @@
+import BlockStorage
+
+/// A pool as it is registered, with all that opening it takes.
+public struct PoolConfiguration: Sendable {
+    public var name: String
+    public var url: PoolURL
+    public var secret: Secret?
+    /// Where operations of more than one step record what they do.
+    public var intents: any IntentLog
+    /// A private directory in memory for what must outlive the process but not the host; nil where there is none.
+    public var journalDirectory: String?
+    /// Whether its volumes go past the page cache.
+    public var isDirect = false
+}
+
+/// How the pools of one URL scheme are checked and opened.
+public struct PoolDriver: Sendable {
+    public var scheme: String
+    /// Parameters that its URLs take, besides those of all pools.
+    public var parameters: Set<String>
+    /// Whether the pool is a directory of this host, so that its URL has a path and no host.
+    public var isLocal: Bool
+    /// Opens the pool, and throws unless it answers.
+    public var open: @Sendable (PoolConfiguration) async throws(StorageError) -> any StoragePool
+
+    public init(
+        scheme: String, parameters: Set<String> = [], isLocal: Bool = false,
+        open: @escaping @Sendable (PoolConfiguration) async throws(StorageError) -> any StoragePool
+    ) {
+        self.scheme = scheme
+        self.parameters = parameters
+        self.isLocal = isLocal
+        self.open = open
+    }
+
+    /// Throws `invalidArgument` for a URL that this driver cannot mean.
+    func check(_ url: PoolURL, secret: Secret?) throws(StorageError) {
+        try url.checkParameters(known: parameters)
+        guard isLocal else { return }
+        guard url.authority.isEmpty, url.user == nil, secret == nil else {
+            throw StorageError(
+                .invalidArgument, "pool URL", at: "\(scheme)://…",
+                why: "a pool of this host has no user, host or secret: \(scheme):///PATH")
+        }
+        guard !url.path.isEmpty else {
+            throw StorageError(
+                .invalidArgument, "pool URL", at: "\(url)", why: "it needs an absolute path: \(scheme):///PATH")
+        }
+    }
+}

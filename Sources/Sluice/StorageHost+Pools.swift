@@ -1,0 +1,129 @@
+import BlockStorage
+
+/// How a pool is registered.
+public struct PoolRegistration: Sendable {
+    public var name: String
+    /// As the operator wrote it; a secret in it goes to the secret store.
+    public var url: String
+    /// What volumes can ask for instead of a pool.
+    public var tags: [String]
+    /// The bytes that may be used, where that is less than the storage has.
+    public var capacityBytes: UInt64?
+    /// The most that the minimums of its volumes may add up to.
+    public var capacityIOPS: UInt64?
+    public var secret: Secret?
+
+    public init(
+        name: String, url: String, tags: [String] = [], capacityBytes: UInt64? = nil, capacityIOPS: UInt64? = nil,
+        secret: Secret? = nil
+    ) {
+        self.name = name
+        self.url = url
+        self.tags = tags
+        self.capacityBytes = capacityBytes
+        self.capacityIOPS = capacityIOPS
+        self.secret = secret
+    }
+}
+
+extension StorageHost {
+    /// Registers a pool, after checking that it answers.
+    ///
+    /// Again with the same values succeeds; with others it throws `alreadyExists`.
+    @discardableResult
+    public func addPool(_ registration: PoolRegistration) async throws(StorageError) -> PoolSummary {
+        try VolumeName.check(registration.name, as: "pool name")
+        for tag in registration.tags { try VolumeName.check(tag, as: "tag") }
+        let (url, embedded) = try PoolURL.parse(registration.url)
+        if let embedded, let given = registration.secret, embedded != given {
+            throw StorageError(
+                .invalidArgument, "add pool", at: registration.name,
+                why: "the URL and the secret file hold other secrets")
+        }
+        let secret = registration.secret ?? embedded
+        var record = PoolRecord(
+            name: registration.name, url: url.description, tags: Set(registration.tags).sorted(),
+            capacityBytes: try VolumeRecord.integer(registration.capacityBytes),
+            capacityIOPS: try VolumeRecord.integer(registration.capacityIOPS))
+        if let existing = try await catalog.pool(record.name) {
+            try check(existing, isSameAs: record, secret: secret)
+            _ = try await pool(record.name)
+            return PoolSummary(name: record.name, kind: url.scheme, url: record.url)
+        }
+        _ = try await open(record.name, url, secret)
+        record.secret = try secret.map { secret throws(StorageError) in try secrets.store(secret) }
+        do {
+            if let existing = try await catalog.insert(record) {
+                if let stored = record.secret { secrets.remove(stored) }
+                try check(existing, isSameAs: record, secret: secret)
+            }
+        } catch {
+            if let stored = record.secret { secrets.remove(stored) }
+            throw error
+        }
+        return PoolSummary(name: record.name, kind: url.scheme, url: record.url)
+    }
+
+    private func check(
+        _ existing: PoolRecord, isSameAs record: PoolRecord, secret: Secret?
+    ) throws(StorageError) {
+        var same = record
+        same.secret = existing.secret
+        let stored = try existing.secret.map { name throws(StorageError) in try secrets.load(name) }
+        guard existing == same, stored == secret else {
+            throw StorageError(
+                .alreadyExists, "add pool", at: record.name,
+                why: "it is registered with other values: remove it first, its volumes stay")
+        }
+    }
+
+    public func listPools() async throws(StorageError) -> [PoolSummary] {
+        try await catalog.pools().map { record in
+            PoolSummary(name: record.name, kind: String(record.url.prefix { $0 != ":" }), url: record.url)
+        }
+    }
+
+    /// Capacity, use and capabilities, from the pool itself.
+    public func poolDetails(_ name: String) async throws(StorageError) -> PoolDetails {
+        let pool = try await pool(name)
+        guard let record = try await catalog.pool(name) else {
+            throw StorageError(.notFound, "find pool", at: name, why: "it was removed just now")
+        }
+        let url = try PoolURL.parse(record.url).url
+        let statistics = try await pool.statistics()
+        let volumes = try await pool.listVolumes() + pool.listTemplates()
+        let lazy = try await catalog.volumes(in: name)
+        let capacity = record.capacityBytes.flatMap { UInt64(exactly: $0) }.map { min($0, statistics.capacity) }
+        let unused = (capacity ?? statistics.capacity).subtractingSaturating(statistics.allocated)
+        return PoolDetails(
+            name: name, kind: pool.kind, url: record.url, tags: record.tags,
+            capacityBytes: capacity ?? statistics.capacity, allocatedBytes: statistics.allocated,
+            availableBytes: min(unused, statistics.available),
+            provisionedBytes: volumes.map(\.virtualSize).sum()
+                .addingSaturating(lazy.compactMap { $0.lazySize.flatMap { UInt64(exactly: $0) } }.sum()),
+            deadlineSeconds: url.deadlineSeconds, health: "healthy",
+            capacityIOPS: record.capacityIOPS.flatMap { UInt64(exactly: $0) },
+            allocatedIOPS: lazy.compactMap(\.qos?.minIOPS).sum(), capabilities: pool.capabilities)
+    }
+
+    /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is served.
+    public func removePool(_ name: String) async throws(StorageError) {
+        if let export = try await runningExports().first(where: { $0.pool == name }) {
+            throw StorageError(
+                .busy, "remove pool", at: name, why: "\(export.pool)/\(export.volume) is held by \(export.holder)")
+        }
+        let record = try await catalog.pool(name)
+        _ = try await catalog.deletePool(name)
+        if let secret = record?.secret { secrets.remove(secret) }
+        forget(name)
+    }
+}
+
+extension UInt64 {
+    func subtractingSaturating(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
+}
+
+extension Sequence<UInt64> {
+    /// The sum, or the largest number where it does not fit.
+    func sum() -> UInt64 { reduce(0) { $0.addingSaturating($1) } }
+}

@@ -1,0 +1,85 @@
+import BlockStorage
+import IORuntime
+
+/// The format of a local image file.
+public enum ImageFileFormat: String, Sendable, CaseIterable {
+    case qcow2, raw
+    /// Version 1 of QCOW.
+    case qcow
+}
+
+extension StorageHost {
+    public typealias Progress = @Sendable (CopyProgress) -> Void
+
+    /// Copies a volume or snapshot to a new volume of any pool.
+    public func copyVolume(
+        _ source: VolumeAddress, to target: VolumeAddress, size: UInt64? = nil, progress: Progress? = nil
+    ) async throws(StorageError) {
+        let pool = try await pool(target.pool)
+        try VolumeName.check(target.name)
+        try await materialise(source.volume)
+        let description = try await self.pool(source.pool).describeVolume(source.name)
+        let opened = try await openVolume(source, mode: .readOnly)
+        try await closing(opened) { () async throws(StorageError) in
+            let size = size ?? opened.geometry.size
+            guard size >= opened.geometry.size else {
+                throw StorageError(
+                    .outOfRange, "copy volume", at: "\(source)",
+                    why: "it has \(opened.geometry.size) bytes, more than asked")
+            }
+            try await fill(target, in: pool, CreateRequest(size: size, format: description.format ?? .qcow2)) {
+                (volume) async throws(StorageError) in
+                try await opened.copy(to: volume, CopyOptions(destinationReadsZero: true, progress: progress))
+            }
+        }
+        let record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
+        try await catalog.save(record)
+    }
+
+    /// Makes a volume and fills it, or leaves nothing behind: not even when this process dies in the middle.
+    func fill(
+        _ target: VolumeAddress, in pool: any StoragePool, _ request: CreateRequest,
+        _ body: (any Volume) async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        guard try await !exists(target) else {
+            throw StorageError(.alreadyExists, "create volume", at: "\(target)", why: "a volume has that name")
+        }
+        let token = try await intents.begin(Intent(operation: "fill", pool: target.pool, volume: target.name))
+        var isMade = false
+        do throws(StorageError) {
+            _ = try await pool.createVolume(target.name, request)
+            isMade = true
+            let volume = try await pool.openVolume(VolumeReference(target.name), mode: .exclusive)
+            try await closing(volume) { () async throws(StorageError) in try await body(volume) }
+        } catch {
+            if isMade { try? await pool.deleteVolume(target.name, policy: .refuse) }
+            try await intents.end(token)
+            throw error
+        }
+        try await intents.end(token)
+    }
+
+    /// Moves a volume to another pool under its name, with its policy and tags.
+    public func migrateVolume(
+        _ volume: VolumeAddress, to pool: String, progress: Progress? = nil
+    ) async throws(StorageError) {
+        guard pool != volume.pool else { return }
+        try await refuseWhileServed(volume, "migrate volume")
+        let target = VolumeAddress(pool: pool, name: volume.name)
+        if try await catalog.volume(volume.name, in: volume.pool)?.lazySize == nil {
+            try await copyVolume(volume, to: target, progress: progress)
+            // The source goes only when the copy is complete and durable.
+            try await self.pool(volume.pool).deleteVolume(volume.name, policy: .refuse)
+        }
+        try await catalog.moveVolume(volume.name, in: volume.pool, to: volume.name, in: pool)
+    }
+
+    /// Finishes or undoes what a dead process left.
+    func recover(_ intent: Intent) async throws(StorageError) {
+        switch intent.operation {
+        case "fill": try await pool(intent.pool).deleteVolume(intent.volume, policy: .refuse)
+        default:
+            throw StorageError(.notSupported, "undo operation", at: intent.operation, why: "this version knows no such")
+        }
+    }
+}

@@ -1,0 +1,270 @@
+import BlockStorage
+
+/// `POOL/NAME` or `POOL/NAME@SNAPSHOT`.
+public struct VolumeAddress: Hashable, Sendable, CustomStringConvertible {
+    public var pool: String
+    public var reference: VolumeReference
+
+    public var name: String { reference.name }
+    public var snapshot: String? { reference.snapshot }
+    public var description: String { "\(pool)/\(reference)" }
+
+    public init(pool: String, name: String, snapshot: String? = nil) {
+        self.pool = pool
+        reference = VolumeReference(name, snapshot: snapshot)
+    }
+
+    /// Throws `invalidArgument` for anything but the two forms, with names that `VolumeName` allows.
+    public init(_ text: String) throws(StorageError) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2 else {
+            throw StorageError(
+                .invalidArgument, "volume address", at: "'\(text.prefix(300))'",
+                why: "use POOL/NAME or POOL/NAME@SNAPSHOT")
+        }
+        let names = parts[1].split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false)
+        self.init(
+            pool: String(parts[0]), name: String(names[0]), snapshot: names.count == 2 ? String(names[1]) : nil)
+        try VolumeName.check(pool, as: "pool name")
+        try VolumeName.check(name, as: "volume name")
+        if let snapshot { try VolumeName.check(snapshot, as: "snapshot name") }
+    }
+
+    /// The volume without the snapshot.
+    var volume: VolumeAddress { VolumeAddress(pool: pool, name: name) }
+}
+
+/// A volume to make.
+public struct VolumeRequirements: Sendable {
+    /// In bytes.
+    public var size: UInt64
+    public var format: VolumeFormat
+    public var provisioning: ProvisioningType
+    public var qos: QoSPolicy?
+    /// Record it now and make it when it is first used.
+    public var isLazy: Bool
+
+    public init(
+        size: UInt64, format: VolumeFormat = .qcow2, provisioning: ProvisioningType = .thin, qos: QoSPolicy? = nil,
+        isLazy: Bool = false
+    ) {
+        self.size = size
+        self.format = format
+        self.provisioning = provisioning
+        self.qos = qos
+        self.isLazy = isLazy
+    }
+
+    var request: CreateRequest { CreateRequest(size: size, format: format, provisioning: provisioning, qos: qos) }
+}
+
+extension StorageHost {
+    /// Makes a volume that reads as zeros. The same volume again succeeds, another of that name is `alreadyExists`.
+    @discardableResult
+    public func createVolume(
+        _ volume: VolumeAddress, _ requirements: VolumeRequirements
+    ) async throws(StorageError) -> VolumeDetails {
+        try VolumeName.check(volume.name)
+        let pool = try await pool(volume.pool)
+        var record = VolumeRecord(pool: volume.pool, name: volume.name, provisioning: requirements.provisioning)
+        try record.setQoS(requirements.qos)
+        if requirements.isLazy {
+            record.lazySize = try VolumeRecord.integer(requirements.size)
+            record.lazyFormat = requirements.format
+        }
+        if let existing = try await catalog.volume(volume.name, in: volume.pool), existing.lazySize != nil {
+            guard existing == record else { throw Self.taken(volume, "an unlike lazy volume has that name") }
+            return try await details(of: volume)
+        }
+        if requirements.isLazy {
+            guard try await !exists(volume) else { throw Self.taken(volume, "a volume has that name") }
+        } else {
+            _ = try await pool.createVolume(volume.name, requirements.request)
+        }
+        try await catalog.save(record)
+        return try await details(of: volume)
+    }
+
+    private static func taken(_ volume: VolumeAddress, _ why: String) -> StorageError {
+        StorageError(.alreadyExists, "create volume", at: "\(volume)", why: why)
+    }
+
+    func exists(_ volume: VolumeAddress) async throws(StorageError) -> Bool {
+        do {
+            _ = try await pool(volume.pool).describeVolume(volume.name)
+            return true
+        } catch  where error.code == .notFound {
+            return false
+        }
+    }
+
+    /// The pool that has all `tags` and the most room for `size` bytes.
+    ///
+    /// Throws `notFound` with the reason why each pool was rejected.
+    public func choosePool(tags: [String], size: UInt64) async throws(StorageError) -> String {
+        var best: (name: String, room: UInt64)?
+        var reasons: [String] = []
+        for record in try await catalog.pools() {
+            let missing = Set(tags).subtracting(record.tags)
+            guard missing.isEmpty else {
+                reasons.append("\(record.name) has no tag \(missing.sorted().joined(separator: ","))")
+                continue
+            }
+            do throws(StorageError) {
+                let details = try await poolDetails(record.name)
+                if details.availableBytes < size {
+                    reasons.append("\(record.name) has \(details.availableBytes) bytes left")
+                } else if best.map({ $0.room < details.availableBytes }) ?? true {
+                    best = (record.name, details.availableBytes)
+                }
+            } catch {
+                reasons.append("\(record.name) does not answer: \(error)")
+            }
+        }
+        if let best { return best.name }
+        throw StorageError(
+            .notFound, "choose pool", at: "tags \(tags.joined(separator: ","))",
+            why: reasons.isEmpty ? "no pool is registered" : reasons.joined(separator: "; "))
+    }
+
+    /// Makes `target` from a volume, template or snapshot: a linked clone in the same pool, or a full copy in any.
+    @discardableResult
+    public func cloneVolume(
+        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest()
+    ) async throws(StorageError) -> VolumeDetails {
+        try VolumeName.check(target.name)
+        try await materialise(source.volume)
+        if source.pool == target.pool {
+            _ = try await pool(target.pool).cloneVolume(source.reference, as: target.name, request)
+        } else {
+            guard request.isFull else {
+                throw StorageError(
+                    .notSupported, "clone volume", at: "\(source) to \(target)",
+                    why: "a linked clone lives in the pool of its source: use --full")
+            }
+            try await copyVolume(source, to: target, size: request.size)
+        }
+        var record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
+        try record.setQoS(request.qos)
+        try await catalog.save(record)
+        return try await details(of: target)
+    }
+
+    /// The pool's volumes, without templates, sorted by name.
+    public func listVolumes(in pool: String) async throws(StorageError) -> [VolumeSummary] {
+        let volumes = try await self.pool(pool).listVolumes().map { summary(of: $0, in: pool) }
+        let names = Set(volumes.map(\.name))
+        let lazy = try await catalog.volumes(in: pool).compactMap { record -> VolumeSummary? in
+            guard let size = record.lazySize.flatMap({ UInt64(exactly: $0) }), !names.contains(record.name) else {
+                return nil
+            }
+            return VolumeSummary(
+                name: record.name, format: record.lazyFormat, virtualSize: size, allocatedSize: 0, isManaged: true)
+        }
+        return (volumes + lazy).sorted { $0.name < $1.name }
+    }
+
+    func summary(of volume: VolumeDescription, in pool: String) -> VolumeSummary {
+        VolumeSummary(
+            name: volume.name, format: volume.format, virtualSize: volume.virtualSize,
+            allocatedSize: volume.allocatedSize, isManaged: volume.isManaged,
+            template: volume.template.map { "\(pool)/\($0)" })
+    }
+
+    /// Deletes a volume; one that is not there is deleted already.
+    public func deleteVolume(_ volume: VolumeAddress, policy: DeletePolicy = .refuse) async throws(StorageError) {
+        try await refuseWhileServed(volume, "delete volume")
+        try await pool(volume.pool).deleteVolume(volume.name, policy: policy)
+        try await catalog.deleteVolume(volume.name, in: volume.pool)
+    }
+
+    /// Makes a linked clone independent of its template.
+    public func flattenVolume(_ volume: VolumeAddress) async throws(StorageError) {
+        try await refuseWhileServed(volume, "flatten volume")
+        try await pool(volume.pool).flattenVolume(volume.name)
+    }
+
+    public func renameVolume(_ volume: VolumeAddress, to newName: String) async throws(StorageError) {
+        try VolumeName.check(newName)
+        try await refuseWhileServed(volume, "rename volume")
+        let record = try await catalog.volume(volume.name, in: volume.pool)
+        if record?.lazySize != nil {
+            let target = VolumeAddress(pool: volume.pool, name: newName)
+            guard try await !exists(target), try await catalog.volume(newName, in: volume.pool) == nil else {
+                throw Self.taken(target, "a volume has that name")
+            }
+        } else {
+            try await pool(volume.pool).renameVolume(volume.name, to: newName)
+        }
+        try await catalog.moveVolume(volume.name, in: volume.pool, to: newName, in: volume.pool)
+    }
+
+    /// Checks a volume's metadata, and repairs it where that is asked.
+    public func checkVolume(
+        _ volume: VolumeAddress, repair: CheckRepair = .none
+    ) async throws(StorageError) -> CheckReport {
+        if repair != .none { try await refuseWhileServed(volume, "repair volume") }
+        try await materialise(volume)
+        return try await pool(volume.pool).checkVolume(volume.name, repair: repair)
+    }
+
+    /// Takes over what is in the pool already, in the format that the caller declares.
+    public func adoptVolume(
+        _ volume: VolumeAddress, format: VolumeFormat
+    ) async throws(StorageError) -> VolumeDetails {
+        let description = try await pool(volume.pool).adoptVolume(volume.name, format: format)
+        if try await catalog.volume(volume.name, in: volume.pool) == nil {
+            try await catalog.save(
+                VolumeRecord(pool: volume.pool, name: volume.name, provisioning: description.provisioning))
+        }
+        return try await details(of: volume)
+    }
+
+    /// Ends a hold on the volume by a program that is dead, on any host.
+    public func breakLock(of volume: VolumeAddress) async throws(StorageError) {
+        try await refuseWhileServed(volume, "break lock")
+        try await pool(volume.pool).breakLock(of: volume.name)
+    }
+
+    /// Opens a volume, or a snapshot (read-only): exclusive for one writer, or shared between readers.
+    ///
+    /// `isDirect` goes past the page cache.
+    public func openVolume(
+        _ volume: VolumeAddress, mode: OpenMode, isDirect: Bool = false
+    ) async throws(StorageError) -> any Volume {
+        try await materialise(volume.volume)
+        do {
+            let pool = isDirect ? try await directPool(volume.pool) : try await pool(volume.pool)
+            return try await pool.openVolume(volume.reference, mode: mode)
+        } catch  where error.code == .busy {
+            guard let export = try await runningExports().first(where: { $0.address.volume == volume.volume }) else {
+                throw error
+            }
+            throw Self.held(by: export, "open volume")
+        }
+    }
+
+    /// Makes a lazy volume that has not been made yet. Making it twice makes it once.
+    func materialise(_ volume: VolumeAddress) async throws(StorageError) {
+        guard var record = try await catalog.volume(volume.name, in: volume.pool),
+            let size = record.lazySize.flatMap({ UInt64(exactly: $0) }), let format = record.lazyFormat
+        else { return }
+        _ = try await pool(volume.pool).createVolume(
+            volume.name,
+            CreateRequest(size: size, format: format, provisioning: record.provisioning, qos: record.qos))
+        record.lazySize = nil
+        record.lazyFormat = nil
+        try await catalog.save(record)
+    }
+
+    static func held(by export: RunningExport, _ what: String) -> StorageError {
+        StorageError(.busy, what, at: "\(export.address.volume)", why: "it is held by \(export.holder)")
+    }
+
+    /// Throws `busy`, naming the holder, while a process of this host serves the volume.
+    func refuseWhileServed(_ volume: VolumeAddress, _ what: String) async throws(StorageError) {
+        if let export = try await runningExports().first(where: { $0.address.volume == volume.volume }) {
+            throw Self.held(by: export, what)
+        }
+    }
+}

@@ -1,0 +1,141 @@
+import BlockStorage
+import Foundation
+import IORuntime
+import Logging
+import SystemPackage
+
+/// The storage of one hypervisor host: its pools, their volumes, and what is attached.
+///
+/// Every process that opens the same home works on the same pools. What a pool can know is asked from the pool; the
+/// catalog adds only what no pool can hold. An operation on a volume that another process serves is done by that
+/// process.
+public final class StorageHost: Sendable {
+    /// Where the catalog and the secrets are.
+    public let home: StorageHome
+    let catalog: Catalog
+    let secrets: SecretStore
+    let intents: CatalogIntents
+    let drivers: [String: PoolDriver]
+    let logger: Logger
+    private let pools = Locked<[String: OpenPool]>([:])
+    /// The exports of this process, by volume.
+    let exports = Locked<[String: VolumeExport]>([:])
+
+    private struct OpenPool {
+        var url: String
+        var task: Task<Result<any StoragePool, StorageError>, Never>
+    }
+
+    private init(
+        home: StorageHome, catalog: Catalog, intents: CatalogIntents, drivers: [PoolDriver], logger: Logger
+    ) {
+        self.home = home
+        self.catalog = catalog
+        self.intents = intents
+        self.logger = logger
+        secrets = SecretStore(directory: home.secrets)
+        self.drivers = Dictionary(drivers.map { ($0.scheme, $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    /// Opens the host's storage, and finishes or undoes what processes that died had begun.
+    ///
+    /// `home` is a directory of this user alone, made where it is missing.
+    public static func open(
+        home: String = StorageHome.defaultPath, drivers: [PoolDriver] = PoolDriver.all,
+        logger: Logger = Logger(label: "sluice")
+    ) async throws(StorageError) -> StorageHost {
+        let home = try StorageHome(home)
+        let catalog = try await Catalog(home)
+        let intents = try await CatalogIntents(catalog, lockFile: home.path.appending("intents.lock"))
+        let host = StorageHost(home: home, catalog: catalog, intents: intents, drivers: drivers, logger: logger)
+        await host.recover()
+        return host
+    }
+
+    /// The pool of that name, opened at its first use; throws `notFound` for one that is not registered.
+    public func pool(_ name: String) async throws(StorageError) -> any StoragePool {
+        guard let record = try await catalog.pool(name) else {
+            throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
+        }
+        let task = pools.withLock { pools in
+            if let pool = pools[name], pool.url == record.url { return pool.task }
+            let task = Task { () async -> Result<any StoragePool, StorageError> in
+                do throws(StorageError) {
+                    return .success(try await self.open(record))
+                } catch {
+                    return .failure(error)
+                }
+            }
+            pools[name] = OpenPool(url: record.url, task: task)
+            return task
+        }
+        let result = await task.value
+        // The next caller tries again: a pool that did not answer may answer then.
+        if case .failure = result { forget(name) }
+        return try result.get()
+    }
+
+    /// Drops the open pool, so that its next use opens it anew.
+    func forget(_ name: String) {
+        pools.withLock { pools in _ = pools.removeValue(forKey: name) }
+    }
+
+    /// The pool of that name as one whose volumes go past the page cache.
+    func directPool(_ name: String) async throws(StorageError) -> any StoragePool {
+        guard let record = try await catalog.pool(name) else {
+            throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
+        }
+        return try await open(record, isDirect: true)
+    }
+
+    private func open(_ record: PoolRecord, isDirect: Bool = false) async throws(StorageError) -> any StoragePool {
+        let url = try PoolURL.parse(record.url).url
+        let secret = try record.secret.map { name throws(StorageError) in try secrets.load(name) }
+        return try await open(record.name, url, secret, isDirect: isDirect)
+    }
+
+    /// Opens a pool that need not be registered.
+    func open(
+        _ name: String, _ url: PoolURL, _ secret: Secret?, isDirect: Bool = false
+    ) async throws(StorageError) -> any StoragePool {
+        let driver = try driver(of: url)
+        try driver.check(url, secret: secret)
+        return try await driver.open(
+            PoolConfiguration(
+                name: name, url: url, secret: secret, intents: intents, journalDirectory: Self.journalDirectory(),
+                isDirect: isDirect))
+    }
+
+    private func driver(of url: PoolURL) throws(StorageError) -> PoolDriver {
+        if let driver = drivers[url.scheme] { return driver }
+        throw StorageError(
+            .notSupported, "open pool", at: "\(url.scheme)://…",
+            why: "this build has: \(drivers.keys.sorted().joined(separator: " "))")
+    }
+
+    /// A directory of this user in shared memory: it outlives a process, and not the host. Nil where that cannot be.
+    private static func journalDirectory() -> String? {
+        let path = "/dev/shm/sluice-\(getuid())"
+        return (try? StorageHome.makeDirectory(FilePath(path))) == nil ? nil : path
+    }
+
+    /// Finishes or undoes what dead processes of this host had begun.
+    private func recover() async {
+        do {
+            for (token, intent) in try await intents.pending() {
+                let place = "\(intent.pool)/\(intent.volume)"
+                do {
+                    try await recover(intent)
+                    try await intents.end(token)
+                    logger.notice("undid what an interrupted \(intent.operation) had left of \(place)")
+                } catch  where error.code == .notFound {
+                    try await intents.end(token)
+                } catch {
+                    logger.warning("cannot undo an interrupted \(intent.operation) of \(place) yet: \(error)")
+                }
+            }
+        } catch {
+            logger.warning("cannot read what interrupted operations left: \(error)")
+        }
+    }
+}

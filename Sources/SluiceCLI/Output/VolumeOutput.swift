@@ -1,0 +1,90 @@
+import BlockStorage
+import Sluice
+
+extension VolumeDetails {
+    /// The document of `volume info`.
+    var json: JSON { .object(members) }
+
+    /// The document of `volume info` and how long the operation that made the volume took inside the library.
+    func json(elapsed: Duration) -> JSON {
+        let microseconds = UInt64(clamping: Int64((elapsed / .microseconds(1)).rounded(.up)))
+        return .object(members + [JSON.Member(key: "elapsedMicroseconds", value: .unsigned(microseconds))])
+    }
+
+    private var members: [JSON.Member] {
+        [
+            .init(key: "pool", value: .string(pool)), .init(key: "name", value: .string(name)),
+            .init(key: "path", value: .string(path)), .init(key: "format", value: JSON(format?.rawValue)),
+            .init(key: "virtualSize", value: .unsigned(virtualSize)),
+            .init(key: "allocatedSize", value: .unsigned(allocatedSize)),
+            .init(key: "provisioning", value: .string(provisioning.rawValue)),
+            .init(key: "template", value: JSON(template)),
+            .init(key: "snapshots", value: .array(snapshots.map(JSON.string))),
+            .init(
+                key: "qos",
+                value: [
+                    "minIOPS": JSON(qos?.minIOPS), "maxIOPS": JSON(qos?.maxIOPS), "burstIOPS": JSON(qos?.burstIOPS),
+                    "enforcedBy": .string(enforcedBy.rawValue), "minimum": .string(minimum.rawValue),
+                ]),
+            .init(
+                key: "attachment",
+                value: attachment.map {
+                    [
+                        "mode": .string($0.mode.rawValue), "holder": .string($0.holder),
+                        "since": .string(Times.rfc3339($0.since)),
+                    ]
+                } ?? .null),
+        ]
+    }
+
+    /// What `volume info` shows to people.
+    var text: String {
+        var lines = Lines()
+        lines.add("volume", "\(pool)/\(name)")
+        lines.add("path", path.isEmpty ? "made at first use" : path)
+        lines.add("format", format?.rawValue ?? "unknown: see 'sluice volume adopt --help'")
+        lines.add("size", "\(ByteCount(virtualSize).text), \(ByteCount(allocatedSize).text) allocated")
+        lines.add("provisioning", provisioning.rawValue)
+        lines.add("template", template ?? "none")
+        lines.add("snapshots", snapshots.isEmpty ? "none" : snapshots.joined(separator: " "))
+        lines.add("QoS", qosText)
+        if let attachment {
+            lines.add(
+                "attached",
+                "\(attachment.mode.rawValue) by \(attachment.holder) since \(Times.rfc3339(attachment.since))")
+        } else {
+            lines.add("attached", "no")
+        }
+        return lines.text(width: Terminal.width)
+    }
+
+    private var qosText: String {
+        guard let qos else { return "none" }
+        let parts = [("minimum", qos.minIOPS), ("maximum", qos.maxIOPS), ("burst", qos.burstIOPS)]
+        let values = parts.compactMap { name, value in value.map { "\(name) \($0)" } }.joined(separator: ", ")
+        return "\(values) IOPS, enforced by \(enforcedBy.rawValue), minimum \(minimum.rawValue)"
+    }
+}
+
+extension VolumeSummary {
+    var json: JSON {
+        [
+            "name": .string(name), "format": JSON(format?.rawValue), "virtualSize": .unsigned(virtualSize),
+            "allocatedSize": .unsigned(allocatedSize), "managed": .bool(isManaged), "template": JSON(template),
+        ]
+    }
+}
+
+extension [VolumeSummary] {
+    /// The rows of `volume list` and `template list`.
+    func table(_ none: String) -> String {
+        if isEmpty { return none }
+        var table = TextTable(.text("NAME"), .text("FORMAT"), .number("SIZE"), .number("ALLOCATED"), .text("TEMPLATE"))
+        for volume in self {
+            table.add(
+                volume.name, volume.isManaged ? volume.format?.rawValue ?? "-" : "unmanaged",
+                ByteCount(volume.virtualSize).text, ByteCount(volume.allocatedSize).text, volume.template ?? "-")
+        }
+        return table.text(width: Terminal.width)
+    }
+}

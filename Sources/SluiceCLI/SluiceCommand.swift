@@ -1,0 +1,84 @@
+import ArgumentParser
+import BlockStorage
+import Foundation
+import Sluice
+import SystemPackage
+
+/// `sluice`, the command line of the storage host.
+@main
+struct SluiceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "sluice",
+        abstract: "Storage pools, volumes, snapshots and exports of a KVM host.",
+        discussion: """
+            A volume is written POOL/NAME and a snapshot POOL/NAME@SNAPSHOT; sizes take 4k, 64M, 10G (binary). \
+            Options of all commands (--home, --json, --log-level) may stand before or after the command.
+
+            Example:
+              sluice pool add fast dir:///srv/fast
+              sluice template import fast/debian debian.qcow2 --format qcow2
+              sluice volume clone fast/debian fast/web
+              sluice serve fast/web --socket /run/web.sock
+            """,
+        version: "0.1.0",
+        subcommands: [
+            PoolCommand.self, VolumeCommand.self, SnapshotCommand.self, ServeCommand.self,
+            BenchCommand.self, QoSCommand.self, CompletionCommand.self,
+        ])
+
+    @OptionGroup var global: GlobalOptions
+
+    static func main() async {
+        // A reader or client that goes away is an error of one write, not the end of the process.
+        signal(SIGPIPE, SIG_IGN)
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        Foundation.exit(await run(arguments))
+    }
+
+    /// Runs a command line and returns its exit code: 0 done, 1 failed, 64 wrong usage, or what the command says.
+    private static func run(_ arguments: [String]) async -> Int32 {
+        do {
+            let command = try parseAsRoot(arguments)
+            if let command = command as? any HostCommand {
+                let context = try await CommandContext(command.global)
+                return try await command.run(context).rawValue
+            }
+            var other = command
+            try other.run()
+            return 0
+        } catch let error as StorageError {
+            report("\(error)")
+            return 1
+        } catch {
+            return finish(error, arguments)
+        }
+    }
+
+    /// Prints the help that was asked for, or what is wrong with the command line.
+    private static func finish(_ error: any Error, _ arguments: [String]) -> Int32 {
+        let code = exitCode(for: error)
+        guard !code.isSuccess else {
+            Terminal.write(fullMessage(for: error) + "\n")
+            return 0
+        }
+        guard code == .validationFailure else {
+            report("\(StorageError(.internalError, "run command", why: message(for: error)))")
+            return 1
+        }
+        let command = (["sluice"] + arguments.prefix { !$0.hasPrefix("-") }.prefix(2)).joined(separator: " ")
+        let reason = message(for: error).split(separator: "\n").joined(separator: " ")
+        report("\(StorageError(.invalidArgument, "command line", why: "\(reason) (see '\(command) --help')"))")
+        return code.rawValue
+    }
+
+    private static func report(_ error: String) {
+        Terminal.write("error: \(error)\n", to: .standardError)
+    }
+}
+
+/// A command that works on the host's storage.
+protocol HostCommand: ParsableCommand {
+    var global: GlobalOptions { get }
+    /// Does the work and returns the exit code.
+    func run(_ context: CommandContext) async throws -> ExitCode
+}

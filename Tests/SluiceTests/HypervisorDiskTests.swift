@@ -1,0 +1,82 @@
+import BlockStorage
+import Testing
+
+@testable import Sluice
+
+@Suite struct HypervisorDiskTests {
+    private let address = VolumeAddress(pool: "fast", name: "web")
+
+    @Test("A file comes with its whole chain, each image with its format, and commas doubled")
+    func files() {
+        let disk = HypervisorDisk(
+            address: address,
+            source: .files([
+                .init(path: "/srv/a,b/web.qcow2", format: .qcow2), .init(path: "/srv/base.qcow2", format: .qcow2),
+                .init(path: "/srv/root.raw", format: .raw),
+            ]), isReadOnly: false)
+        #expect(
+            disk.qemuArguments == [
+                "-blockdev",
+                "driver=qcow2,node-name=sluice-web,discard=unmap,file.driver=file,file.filename=/srv/a,,b/web.qcow2,"
+                    + "backing.driver=qcow2,backing.file.driver=file,backing.file.filename=/srv/base.qcow2,"
+                    + "backing.backing.driver=raw,backing.backing.file.driver=file,"
+                    + "backing.backing.file.filename=/srv/root.raw",
+            ])
+        #expect(
+            disk.libvirtXML == """
+                <disk type='file' device='disk'>
+                  <driver name='qemu' type='qcow2' discard='unmap'/>
+                  <source file='/srv/a,b/web.qcow2'/>
+                  <backingStore type='file'>
+                    <format type='qcow2'/>
+                    <source file='/srv/base.qcow2'/>
+                    <backingStore type='file'>
+                      <format type='raw'/>
+                      <source file='/srv/root.raw'/>
+                      <backingStore/>
+                    </backingStore>
+                  </backingStore>
+                  <target dev='vda' bus='virtio'/>
+                </disk>
+                """)
+    }
+
+    @Test("An export comes with the delay in which it may restart")
+    func exports() {
+        let disk = HypervisorDisk(
+            address: address, source: .export(.unix("/run/a&b's.sock"), name: "fast/web"), isReadOnly: true)
+        #expect(
+            disk.qemuArguments[1]
+                == "driver=nbd,node-name=sluice-web,read-only=on,server.type=unix,server.path=/run/a&b's.sock,"
+                + "export=fast/web,reconnect-delay=300")
+        #expect(
+            disk.libvirtXML == """
+                <disk type='network' device='disk'>
+                  <driver name='qemu' type='raw'/>
+                  <source protocol='nbd' name='fast/web'>
+                    <host transport='unix' socket='/run/a&amp;b&apos;s.sock'/>
+                    <reconnect delay='300'/>
+                  </source>
+                  <target dev='vda' bus='virtio'/>
+                  <readonly/>
+                </disk>
+                """)
+    }
+
+    @Test("Node names are what QEMU allows, and differ where volumes do")
+    func nodeNames() {
+        let names = [
+            "web", "web+1", "web-1", "w.1", String(repeating: "a", count: 200),
+            String(repeating: "a", count: 199) + "b",
+        ]
+        let nodes = names.map { name in
+            HypervisorDisk(address: VolumeAddress(pool: "p", name: name), source: .files([]), isReadOnly: false)
+                .nodeName
+        }
+        #expect(Set(nodes).count == names.count)
+        for node in nodes {
+            #expect(node.utf8.count <= 31)
+            #expect(node.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") })
+        }
+    }
+}
