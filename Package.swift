@@ -98,7 +98,7 @@ let package = Package(
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "StorageConformance"]),
         tests("TemplatesTests", ["Templates", "FilePool"]),
-        tests("NBDExportTests", ["NBDExport"]),
+        tests("NBDExportTests", ["NBDExport", logging]),
         tests("StorageConformanceTests", ["StorageConformance"]),
         tests(
             "SluiceTests",
