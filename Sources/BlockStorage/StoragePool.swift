@@ -8,6 +8,8 @@ public protocol StoragePool: Sendable {
     var name: String { get }
     /// The scheme of its URL: `dir`, `sharedmountpoint`, …
     var kind: String { get }
+    /// The formats of the volumes that it creates, the usual one first.
+    var formats: [VolumeFormat] { get }
     var capabilities: [Capability] { get }
 
     /// Capacity and use, from the storage itself.
@@ -20,8 +22,9 @@ public protocol StoragePool: Sendable {
 
     /// A volume that reads as zeros. Throws `alreadyExists` when the name is taken by anything but the same volume.
     func createVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) -> VolumeDescription
-    /// A linked clone of `source`, a volume or a template, or a full copy when `request.isFull`. A volume that has
-    /// linked clones cannot be written, resized or deleted (`busy`) until they are flattened or gone.
+    /// A linked clone of `source`, a volume or a template, or a full copy when `request.isFull`. Where
+    /// clones read through the source itself (files), a source that has some cannot be written, resized or deleted
+    /// (`busy`) until they are flattened or gone.
     func cloneVolume(_ source: VolumeReference, as name: String, _ request: CloneRequest) async throws(StorageError)
         -> VolumeDescription
     /// Throws `busy` while the volume is open or, with `.refuse`, naming them, while clones exist.

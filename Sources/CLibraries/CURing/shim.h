@@ -17,3 +17,6 @@
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/un.h>
+
+// In <stdio.h> and <fcntl.h>, for GNU only.
+int renameat2(int, const char *, int, const char *, unsigned int);

@@ -1,0 +1,243 @@
+import CURing
+import Glibc
+import SystemPackage
+
+/// An open directory, in which names are looked up whatever becomes of its path: a file system that is mounted over
+/// the path later, or unmounted, cannot make a call land in another directory.
+///
+/// Names are relative to the directory and may contain slashes. Calls block on a thread of the pool given at opening,
+/// never on an I/O executor.
+public final class Directory: Sendable {
+    /// A name in a directory, and what `lstat` says of it.
+    public struct Entry: Sendable {
+        public var name: String
+        public var status: FileStatus
+    }
+
+    public let path: FilePath
+    private let descriptor: Int32
+    private let blocking: BlockingPool
+
+    private init(owning descriptor: Int32, path: FilePath, blocking: BlockingPool) {
+        self.descriptor = descriptor
+        self.path = path
+        self.blocking = blocking
+    }
+
+    deinit { _ = Glibc.close(descriptor) }
+
+    /// Opens the directory at `path`.
+    public static func open(
+        _ path: FilePath, blocking: BlockingPool = .shared
+    ) async throws(SystemError) -> Directory {
+        let descriptor = try await blocking.run { () throws(SystemError) in
+            let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC
+            return try checked("open") { Int(unsafe path.withPlatformString { unsafe Glibc.open($0, flags) }) }
+        }
+        return Directory(owning: Int32(descriptor), path: path, blocking: blocking)
+    }
+
+    /// Opens the file `name`; a symbolic link as the last component is refused.
+    public func open(
+        _ name: String, _ options: File.Options = [], permissions: FilePermissions = .ownerReadWrite
+    ) async throws(SystemError) -> File {
+        let flags = options.union(.noFollow).flags | O_NONBLOCK
+        let opened = try await run("openat") { directory in
+            unsafe name.withPlatformString { unsafe openat(directory, $0, flags, permissions.rawValue) }
+        }
+        return File(owning: FileDescriptor(rawValue: Int32(opened)), path: path.appending(name), blocking: blocking)
+    }
+
+    /// The status of `name`, or of the directory itself for an empty name.
+    public func status(of name: String, followsLinks: Bool = false) async throws(SystemError) -> FileStatus {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            try Self.status(of: name, in: descriptor, followsLinks: followsLinks)
+        }
+    }
+
+    /// The names in the directory `name` (empty: this one) except `.` and `..`, with their statuses. What disappears
+    /// meanwhile is left out.
+    public func entries(in name: String = "") async throws(SystemError) -> [Entry] {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
+            let path = name.isEmpty ? "." : name
+            let opened = try checked("openat") {
+                Int(unsafe path.withPlatformString { unsafe openat(descriptor, $0, flags) })
+            }
+            // Sound: the stream is used on this thread alone and closed once; its entries are copied before the next
+            // call.
+            guard let stream = unsafe fdopendir(Int32(opened)) else {
+                let error = SystemError(Errno(rawValue: errno), "fdopendir")
+                _ = Glibc.close(Int32(opened))
+                throw error
+            }
+            defer { unsafe closedir(stream) }
+            var entries: [Entry] = []
+            while true {
+                errno = 0
+                guard let found = unsafe readdir(stream) else {
+                    if errno != 0 { throw SystemError(Errno(rawValue: errno), "readdir") }
+                    return entries
+                }
+                let entry = unsafe withUnsafePointer(to: &found.pointee.d_name) { pointer in
+                    unsafe pointer.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) {
+                        unsafe String(validatingCString: $0)
+                    }
+                }
+                // A name that is not UTF-8 cannot be the name of anything here.
+                guard let entry, entry != ".", entry != ".." else { continue }
+                do throws(SystemError) {
+                    entries.append(Entry(name: entry, status: try Self.status(of: entry, in: Int32(opened))))
+                } catch {
+                    if error.errno != .noSuchFileOrDirectory { throw error }
+                }
+            }
+        }
+    }
+
+    /// Makes a directory; throws `EEXIST` when something has that name.
+    public func makeDirectory(_ name: String, permissions: FilePermissions = .ownerReadWriteExecute)
+        async throws(SystemError)
+    {
+        try await run("mkdirat") { directory in
+            unsafe name.withPlatformString { unsafe mkdirat(directory, $0, permissions.rawValue) }
+        }
+    }
+
+    /// Makes a symbolic link with any text as its target; throws `EEXIST` when something has that name.
+    public func makeSymbolicLink(_ name: String, to target: String) async throws(SystemError) {
+        try await run("symlinkat") { directory in
+            unsafe target.withPlatformString { target in
+                unsafe name.withPlatformString { unsafe symlinkat(target, directory, $0) }
+            }
+        }
+    }
+
+    /// The text that a symbolic link holds.
+    public func targetOfSymbolicLink(_ name: String) async throws(SystemError) -> String {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+            let count = try checked("readlinkat") {
+                unsafe target.withUnsafeMutableBytes { buffer in
+                    guard let memory = unsafe buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return 0 }
+                    return unsafe name.withPlatformString {
+                        unsafe readlinkat(descriptor, $0, memory, buffer.count)
+                    }
+                }
+            }
+            return String(decoding: target[..<count], as: UTF8.self)
+        }
+    }
+
+    /// Gives a file another name. Throws `EEXIST`, and changes nothing, when something has that name and `replacing`
+    /// is false: by the kernel's own check, or where the file system lacks it by making a second link, which has it.
+    public func rename(_ name: String, to newName: String, replacing: Bool = false) async throws(SystemError) {
+        let flags: UInt32 = replacing ? 0 : UInt32(RENAME_NOREPLACE)
+        do throws(SystemError) {
+            try await run("renameat2") { directory in
+                unsafe name.withPlatformString { name in
+                    unsafe newName.withPlatformString {
+                        unsafe renameat2(directory, name, directory, $0, flags)
+                    }
+                }
+            }
+        } catch {
+            let isUnknown =
+                error.errno == .invalidArgument || error.errno == .noFunction || error.errno == .notSupported
+            guard !replacing, isUnknown else { throw error }
+            try await link(name, to: newName)
+            try await remove(name)
+        }
+    }
+
+    /// Gives a file a second name; throws `EEXIST` when something has that name.
+    public func link(_ name: String, to newName: String) async throws(SystemError) {
+        try await run("linkat") { directory in
+            unsafe name.withPlatformString { name in
+                unsafe newName.withPlatformString { unsafe linkat(directory, name, directory, $0, 0) }
+            }
+        }
+    }
+
+    /// Removes a name that is not a directory's.
+    public func remove(_ name: String) async throws(SystemError) {
+        try await run("unlinkat") { directory in
+            unsafe name.withPlatformString { unsafe unlinkat(directory, $0, 0) }
+        }
+    }
+
+    /// Makes what was created, renamed and removed in the directory `name` (empty: this one) durable.
+    public func synchronize(_ name: String = "") async throws(SystemError) {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            if name.isEmpty {
+                _ = try checked("fsync") { Int(fsync(descriptor)) }
+                return
+            }
+            let opened = try checked("openat") {
+                let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
+                return Int(unsafe name.withPlatformString { unsafe openat(descriptor, $0, flags) })
+            }
+            defer { _ = Glibc.close(Int32(opened)) }
+            _ = try checked("fsync") { Int(fsync(Int32(opened))) }
+        }
+    }
+
+    /// The space of the file system that the directory is on.
+    public func fileSystemSpace() async throws(SystemError) -> FileSystemSpace {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            var status = statvfs()
+            _ = try checked("fstatvfs") { Int(unsafe fstatvfs(descriptor, &status)) }
+            let unit = UInt64(status.f_frsize)
+            return FileSystemSpace(
+                capacity: UInt64(status.f_blocks).multipliedSaturating(by: unit),
+                free: UInt64(status.f_bfree).multipliedSaturating(by: unit),
+                available: UInt64(status.f_bavail).multipliedSaturating(by: unit))
+        }
+    }
+
+    private static func status(
+        of name: String, in directory: Int32, followsLinks: Bool = false
+    ) throws(SystemError) -> FileStatus {
+        var status = stat()
+        let flags = (followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) | (name.isEmpty ? AT_EMPTY_PATH : 0)
+        _ = try checked("fstatat") {
+            Int(unsafe name.withPlatformString { unsafe fstatat(directory, $0, &status, flags) })
+        }
+        return FileStatus(status)
+    }
+
+    /// Runs a system call on a thread that may block.
+    @discardableResult
+    private func run(
+        _ call: String, _ body: @escaping @Sendable (Int32) -> Int32
+    ) async throws(SystemError) -> Int {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            try checked(call) { Int(body(descriptor)) }
+        }
+    }
+}
+
+/// Space on a file system, in bytes.
+public struct FileSystemSpace: Equatable, Sendable {
+    public var capacity: UInt64
+    /// Unused, what is kept for the superuser included.
+    public var free: UInt64
+    /// What an ordinary user can still fill.
+    public var available: UInt64
+}
+
+/// The result of a system call that is not negative, tried again when a signal interrupts it.
+private func checked(_ call: String, _ body: () -> Int) throws(SystemError) -> Int {
+    while true {
+        let result = body()
+        if result >= 0 { return result }
+        if errno != EINTR { throw SystemError(Errno(rawValue: errno), call) }
+    }
+}
+
+extension UInt64 {
+    fileprivate func multipliedSaturating(by other: UInt64) -> UInt64 {
+        let (product, overflow) = multipliedReportingOverflow(by: other)
+        return overflow ? .max : product
+    }
+}
