@@ -357,32 +357,4 @@ struct NBDConnectionTests {
         client.socket.shutDown()
         _ = await flood.result
     }
-
-    @Test("arbitrary bytes neither trap nor hang", arguments: 0..<200 as Range<UInt64>)
-    func garbage(seed: UInt64) async throws {
-        var random = SeededGenerator(seed: seed)
-        var script = NBDWire.clientFlags
-        for _ in 0..<Int.random(in: 0..<4, using: &random) { script += randomOption(&random) }
-        script += NBDWire.describe(.go, "")
-        for _ in 0..<Int.random(in: 0..<20, using: &random) {
-            script += NBDWire.request(
-                type: .random(in: 0..<10, using: &random), flags: .random(in: 0..<32, using: &random), cookie: 1,
-                offset: .random(in: 0..<100_000, using: &random), length: .random(in: 0..<5000, using: &random))
-        }
-        for _ in 0..<Int.random(in: 0..<4, using: &random) where !script.isEmpty {
-            script[Int.random(in: 0..<script.count, using: &random)] = .random(in: 0...255, using: &random)
-        }
-        await fuzzNBD(script)
-    }
-
-    private func randomOption(_ random: inout SeededGenerator) -> [UInt8] {
-        let data = (0..<Int.random(in: 0..<40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
-        switch Int.random(in: 0..<5, using: &random) {
-        case 0: return NBDWire.option(.structuredReply)
-        case 1: return NBDWire.metaContexts(.setMetaContext, "", ["base:allocation"])
-        case 2: return NBDWire.option(.random(in: 0..<14, using: &random), data)
-        case 3: return NBDWire.option(.list)
-        default: return NBDWire.describe(.info, "", [.name, .blockSize])
-        }
-    }
 }
