@@ -39,6 +39,7 @@ struct MemoryPool: StoragePool {
     let name: String
     let storage: SharedStorage
     var kind: String { "memory" }
+    var formats: [VolumeFormat] { [.raw] }
     var capabilities: [Capability] { [Capability(.snapshot), Capability(.exclusiveAttach)] }
 
     func statistics() async throws(StorageError) -> PoolStatistics {
