@@ -50,6 +50,15 @@ public struct IOVector: @unchecked Sendable {
         byteCount += segment.byteCount
     }
 
+    /// Makes the last segment longer by bytes that follow it in memory.
+    mutating func extendLast(by more: Int) {
+        let last = segments[count - 1]
+        let memory = unsafe UnsafeMutableRawBufferPointer(
+            start: last.memory.baseAddress, count: last.byteCount + more)
+        segments[count - 1] = unsafe IOSegment(memory, at: last.offset)
+        byteCount += more
+    }
+
     package mutating func append(_ memory: UnsafeMutableRawBufferPointer, at offset: UInt64) {
         append(unsafe IOSegment(memory, at: offset))
     }

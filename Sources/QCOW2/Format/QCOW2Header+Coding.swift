@@ -170,6 +170,21 @@ extension QCOW2Header {
 }
 
 extension QCOW2Header {
+    /// Puts the fields that change while an image is open into its first sector.
+    func store(into sector: inout [UInt8]) {
+        sector.setBigEndian(size, at: FieldOffset.size)
+        sector.setBigEndian(l1EntryCount, at: FieldOffset.l1EntryCount)
+        sector.setBigEndian(l1TableOffset, at: FieldOffset.l1TableOffset)
+        sector.setBigEndian(refcountTableOffset, at: FieldOffset.refcountTableOffset)
+        sector.setBigEndian(refcountTableClusterCount, at: FieldOffset.refcountTableClusterCount)
+        sector.setBigEndian(snapshotCount, at: FieldOffset.snapshotCount)
+        sector.setBigEndian(snapshotTableOffset, at: FieldOffset.snapshotTableOffset)
+        if version == 2 { return }
+        sector.setBigEndian(incompatibleFeatures.rawValue, at: FieldOffset.incompatibleFeatures)
+        sector.setBigEndian(compatibleFeatures.rawValue, at: FieldOffset.compatibleFeatures)
+        sector.setBigEndian(autoclearFeatures.rawValue, at: FieldOffset.autoclearFeatures)
+    }
+
     /// The first cluster of the image. Throws `invalidArgument` when it does not all fit.
     public func encoded() throws(StorageError) -> [UInt8] {
         var bytes: [UInt8] = []

@@ -1,0 +1,315 @@
+import BlockStorage
+import IORuntime
+
+extension QCOW2Volume {
+    public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
+        let byteCount = bytes.byteCount
+        let direct = try state.withLock { state throws(StorageError) -> Direct? in
+            try check(state, offset, byteCount)
+            try checkWritable()
+            guard byteCount > 0, !state.requests.isShut, state.isReadyForWriting,
+                let host = state.lookupInPlace(offset, UInt64(byteCount))
+            else { return nil }
+            return Direct(host: host, token: state.requests.enter())
+        }
+        guard let direct else {
+            var vector = IOVector()
+            vector.append(IOSegment(pinning: bytes, at: offset))
+            return try await writev(vector, options: options)
+        }
+        do {
+            defer { leave(direct.token) }
+            try await data.write(bytes, at: direct.host, options: [])
+        }
+        if options.contains(.forceUnitAccess) { try await flush() }
+    }
+
+    public func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
+        try checkWritable()
+        try await change { () async throws(StorageError) in
+            for index in 0..<vector.count {
+                try state.withLock { state throws(StorageError) in
+                    try check(state, vector[index].offset, vector[index].byteCount)
+                }
+            }
+            try await writeMapped(vector)
+        }
+        if options.contains(.forceUnitAccess) { try await flush() }
+    }
+
+    /// Runs a request that changes the disk inside the gate, and then does what its changes of the tables ask for.
+    func change(_ body: () async throws(StorageError) -> Void) async throws(StorageError) {
+        do {
+            let token = try await enter()
+            defer { leave(token) }
+            try await prepareForWriting()
+            try await body()
+        }
+        // Outside the gate: whoever holds the tables may be waiting for the requests in it.
+        let round = state.withLock { state in state.needsFlush(dirtyLimit) ? state.flush.nextRound : nil }
+        if let round { try await flush(round) }
+    }
+
+    /// Writes `vector` by the tables as they are, changing them where it must; the caller is inside the gate.
+    func writeMapped(_ vector: IOVector) async throws(StorageError) {
+        var inPlace = IOVector()
+        for index in 0..<vector.count {
+            let segment = vector[index]
+            var done = 0
+            while done < segment.byteCount {
+                let offset = segment.offset + UInt64(done)
+                let left = UInt64(segment.byteCount - done)
+                switch state.withLock({ $0.planWrite(offset, left) }) {
+                case .inPlace(let host, let byteCount):
+                    if inPlace.isFull {
+                        try await data.writev(inPlace, options: [])
+                        inPlace.removeAll()
+                    }
+                    inPlace.appendJoining(segment.part(done..<done + Int(byteCount), at: host))
+                    done += Int(byteCount)
+                case .allocate(let allocation):
+                    let end = Int(allocation.data.upperBound - segment.offset)
+                    try await perform(allocation, segment.part(done..<end, at: offset))
+                    done = end
+                case .load(let piece): try await load(piece)
+                case .prepareTable(let index): try await prepareTable(index)
+                case .wait(let cluster):
+                    await withCheckedContinuation { continuation in
+                        state.withLock { $0.allocations.wait(for: cluster, continuation) }
+                    }
+                case .grow(let size): try await grow(to: size)
+                case .invalid(let error): throw error
+                }
+            }
+        }
+        if inPlace.count > 0 { try await data.writev(inPlace, options: []) }
+    }
+
+    /// Writes the data of an allocation and what surrounds it, in one request, and links it.
+    private func perform(_ allocation: Allocation, _ bytes: IOSegment) async throws(StorageError) {
+        do {
+            let end = allocation.host(of: allocation.whole.upperBound, layout)
+            if allocation.isFresh { try await growBase(to: layout.roundedUp(end)) }
+            try await writeWithSurroundings(allocation, bytes)
+        } catch {
+            state.withLock { $0.abandon(allocation) }
+            throw error
+        }
+        state.withLock { $0.link(allocation) }
+    }
+
+    private func writeWithSurroundings(_ allocation: Allocation, _ bytes: IOSegment) async throws(StorageError) {
+        let headRange = allocation.whole.lowerBound..<allocation.data.lowerBound
+        let tailRange = allocation.data.upperBound..<allocation.whole.upperBound
+        var head = IOBuffer(byteCount: headRange.count)
+        var tail = IOBuffer(byteCount: tailRange.count)
+        var headBytes = head.mutableBytes
+        var tailBytes = tail.mutableBytes
+
+        var vector = IOVector()
+        if try await copy(headRange, into: &headBytes, allocation) {
+            vector.append(
+                IOSegment(pinning: &headBytes, at: allocation.host(of: headRange.lowerBound, layout)))
+        }
+        vector.append(bytes.part(0..<bytes.byteCount, at: allocation.host(of: allocation.data.lowerBound, layout)))
+        if try await copy(tailRange, into: &tailBytes, allocation) {
+            vector.append(
+                IOSegment(pinning: &tailBytes, at: allocation.host(of: tailRange.lowerBound, layout)))
+        }
+        try await data.writev(vector, options: [])
+    }
+
+    /// Fills `bytes` with what the guest bytes of `range` are. Returns whether they have to be written.
+    private func copy(
+        _ range: Range<UInt64>, into bytes: inout MutableRawSpan, _ allocation: Allocation
+    ) async throws(StorageError) -> Bool {
+        if range.isEmpty { return false }
+        if try await isKnownZero(range) {
+            if allocation.isZeroed { return false }
+            bytes.zero()
+            return true
+        }
+        var vector = IOVector()
+        vector.append(IOSegment(pinning: &bytes, at: range.lowerBound))
+        try await readMapped(vector)
+        return true
+    }
+
+    /// Whether `range` reads as zeros without a look at any data.
+    func isKnownZero(_ range: Range<UInt64>) async throws(StorageError) -> Bool {
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let mapping = try await mapping(position, range.upperBound - position)
+            switch mapping.place {
+            case .zero: break
+            case .unallocated: if let backing, position < backing.geometry.size { return false }
+            case .host, .compressed: return false
+            }
+            position += mapping.byteCount
+        }
+        return true
+    }
+
+    /// Makes sure that the L2 table of an L1 entry exists and belongs to the active state alone.
+    func prepareTable(_ index: Int) async throws(StorageError) {
+        enum Step {
+            case ready, wait
+            case load(MetadataPiece)
+            case make(host: UInt64, isZeroed: Bool, old: UInt64)
+        }
+        let step = try state.withLock { state throws(StorageError) -> Step in
+            let entry = L1Entry(state.l1[index])
+            if entry.isCopied { return .ready }
+            if state.preparingTables[index] != nil { return .wait }
+            if entry.offset != 0 { try state.checkMetadata(entry.offset, "L2 table", entry.hasReservedBits) }
+            switch try state.allocateMetadata(1) {
+            case .missing(let piece): return .load(piece)
+            case .invalid(let error): throw error
+            case .found(let clusters):
+                let host = layout.offset(ofCluster: clusters.lowerBound)
+                let isZeroed = host >= state.zeroFrom
+                state.zeroFrom = max(state.zeroFrom, host + layout.clusterSize)
+                state.preparingTables[index] = []
+                return .make(host: host, isZeroed: isZeroed, old: entry.offset)
+            }
+        }
+        switch step {
+        case .ready: return
+        case .load(let piece): try await load(piece)
+        case .wait:
+            await withCheckedContinuation { continuation in
+                state.withLock { state in
+                    if state.preparingTables[index] == nil {
+                        continuation.resume()
+                    } else {
+                        state.preparingTables[index]?.append(continuation)
+                    }
+                }
+            }
+        case .make(let host, let isZeroed, let old):
+            do {
+                try await growBase(to: host + layout.clusterSize)
+                try await writeTable(host, isZeroed: isZeroed, old: old)
+            } catch {
+                state.withLock { $0.finishTable(index, nil, host) }
+                throw error
+            }
+            state.withLock { $0.finishTable(index, old, host) }
+        }
+    }
+
+    /// Writes a new L2 table, empty or a copy; nothing refers to it yet.
+    private func writeTable(_ host: UInt64, isZeroed: Bool, old: UInt64) async throws(StorageError) {
+        if old == 0 && isZeroed { return }
+        var table = [UInt8](repeating: 0, count: Int(layout.clusterSize))
+        if old != 0 {
+            let size = base.geometry.size
+            let available = Int(min(layout.clusterSize, size - min(old, size)))
+            table = try await base.readBytes(at: old, count: available, padTo: Int(layout.clusterSize))
+        }
+        try await base.writeBytes(table, at: host)
+    }
+
+    /// Makes the file reach to `size`, where the data is.
+    func grow(to size: UInt64) async throws(StorageError) {
+        if !hasExternalData { return try await growBase(to: size) }
+        let isLongEnough = state.withLock { $0.dataSize >= size }
+        if isLongEnough { return }
+        try await growOne { () async throws(StorageError) in
+            let target = state.withLock { max($0.dataSize, size) }
+            try await data.resize(to: target)
+            state.withLock { $0.dataSize = max($0.dataSize, target) }
+        }
+    }
+
+    /// Makes the file that holds the image reach to `size`, and a step further, so that this is seldom needed.
+    func growBase(to size: UInt64) async throws(StorageError) {
+        while state.withLock({ $0.baseSize < size }) {
+            try await growOne { () async throws(StorageError) in
+                let current = state.withLock { $0.baseSize }
+                if current >= size { return }
+                let step = min(max(current / 64, 1 << 20), 64 << 20)
+                var target = layout.roundedUp(size.addingSaturating(step))
+                do {
+                    try await base.resize(to: target)
+                } catch where error.code == .noSpace || error.code == .quotaExceeded || error.code == .outOfRange {
+                    target = layout.roundedUp(size)
+                    try await base.resize(to: target)
+                } catch where error.code == .notSupported {
+                    state.withLock { $0.refcounts.clusterLimit = layout.cluster(of: current) }
+                    throw StorageError(.noSpace, "grow image", at: base.stack, why: error.why)
+                }
+                state.withLock { $0.didGrow(to: target) }
+            }
+        }
+    }
+
+    /// Runs `body`, or waits for another growth to end without running it.
+    private func growOne(_ body: () async throws(StorageError) -> Void) async throws(StorageError) {
+        let isOurs = state.withLock { state in
+            defer { state.growth.isRunning = true }
+            return !state.growth.isRunning
+        }
+        guard isOurs else {
+            return await withCheckedContinuation { continuation in
+                state.withLock { $0.growth.wait(continuation) }
+            }
+        }
+        defer { state.withLock { $0.growth.end() } }
+        try await body()
+    }
+}
+
+extension QCOW2State {
+    /// Clusters in a row for metadata: no data is ever put there.
+    mutating func allocateMetadata(_ count: UInt64) throws(StorageError) -> Lookup<Range<UInt64>> {
+        do throws(Refcounts.Obstacle) {
+            let clusters = try refcounts.allocateContiguous(count)
+            refcounts.metadataClusters.formUnion(clusters)
+            return .found(clusters)
+        } catch {
+            switch error {
+            case .blockNotLoaded(let index): return .missing(.refcountBlock(index))
+            case .failed(let error): return .invalid(error)
+            }
+        }
+    }
+
+    /// Frees metadata clusters that nothing in the image refers to.
+    mutating func giveBackMetadata(_ clusters: Range<UInt64>) {
+        refcounts.metadataClusters.subtract(clusters)
+        for cluster in clusters { giveBack(cluster) }
+    }
+
+    /// The L2 table at `host` was written (`old` not nil: the offset of the one that it replaces, or 0), or not.
+    mutating func finishTable(_ index: Int, _ old: UInt64?, _ host: UInt64) {
+        if let old {
+            l1[index] = L1Entry(offset: host, isCopied: true).word
+            dirtyL1Sectors.insert(index / 64)
+            if old != 0 { freed.append(layout.cluster(of: old)) }
+        } else {
+            let cluster = layout.cluster(of: host)
+            giveBackMetadata(cluster..<cluster + 1)
+        }
+        for waiter in preparingTables.removeValue(forKey: index) ?? [] { waiter.resume() }
+    }
+
+    mutating func didGrow(to size: UInt64) {
+        baseSize = max(baseSize, size)
+        if !header.hasExternalData { dataSize = baseSize }
+        hasGrown = true
+    }
+
+    /// Whether so much is unwritten, or waits to be freed, that it should not wait for a flush.
+    func needsFlush(_ dirtyLimit: Int) -> Bool {
+        slices.dirtyCount * layout.sliceByteCount > dirtyLimit
+            || freed.count > 16384 && freed.count << UInt64(layout.clusterBits) > 1 << 30
+    }
+}
+
+extension Growth {
+    /// Resumes `continuation` when the growth that is running has ended.
+    mutating func wait(_ continuation: CheckedContinuation<Void, Never>) {
+        if isRunning { waiters.append(continuation) } else { continuation.resume() }
+    }
+}
