@@ -108,7 +108,7 @@ private struct ImageBuilder {
             try await volume.resize(to: 0)
             try await volume.resize(to: size)
             return true
-        } catch where error.code == .notSupported {
+        } catch  where error.code == .notSupported {
             guard volume.geometry.size >= size else {
                 throw StorageError(
                     .noSpace, "create image", at: volume.stack,

@@ -1,4 +1,5 @@
 import BlockStorage
+import IORuntime
 
 extension QCOW2Volume {
     public func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] {

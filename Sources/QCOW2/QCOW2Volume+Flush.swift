@@ -70,7 +70,9 @@ extension QCOW2Volume {
         try await growBase(to: work.end)
 
         var pieces = work.blocks.map { MetadataWrite(offset: $0.offset, content: .bytes($0.bytes)) }
-        if let table = work.newTable { pieces.append(MetadataWrite(offset: table.offset, content: .words(table.words))) }
+        if let table = work.newTable {
+            pieces.append(MetadataWrite(offset: table.offset, content: .words(table.words)))
+        }
         try await write(pieces)
         try await synchronize()
         if hasExternalData { try await synchronize(data) }
@@ -242,7 +244,9 @@ extension QCOW2State {
     /// Copies what has to be written, closes the epoch if the earlier one has drained.
     mutating func takeFlushWork() throws(StorageError) -> Lookup<FlushWork> {
         var work = FlushWork()
-        while refcounts.usedEntryCount > refcounts.capacity(clusterCount: work.newTable?.clusterCount ?? header.refcountTableClusterCount) {
+        while refcounts.usedEntryCount
+            > refcounts.capacity(clusterCount: work.newTable?.clusterCount ?? header.refcountTableClusterCount)
+        {
             // Half as large again, so that it does not happen at every step.
             let entries = UInt64(refcounts.usedEntryCount)
             let count = min(
@@ -266,7 +270,7 @@ extension QCOW2State {
         work.tableEntries = refcounts.dirtyEntries
         if let table = work.newTable {
             let capacity = refcounts.capacity(clusterCount: table.clusterCount)
-            let used = refcounts.table.prefix(capacity)
+            let used = Array(refcounts.table.prefix(capacity))
             work.newTable?.words = used + repeatElement(0, count: capacity - used.count)
             work.end = max(work.end, table.offset + UInt64(capacity) * 8)
         } else {
@@ -303,7 +307,7 @@ extension QCOW2State {
     }
 
     private func sectorWrite(_ sector: Int, of table: [UInt64], at offset: UInt64) -> MetadataWrite {
-        let words = table[sector * 64..<min(table.count, sector * 64 + 64)]
+        let words = Array(table[sector * 64..<min(table.count, sector * 64 + 64)])
         return MetadataWrite(
             offset: offset + UInt64(sector) * QCOW2Limits.sector,
             content: .words(words + repeatElement(0, count: 64 - words.count)))
@@ -343,7 +347,9 @@ extension QCOW2State {
         var isLast = false
         do throws(Refcounts.Obstacle) {
             isLast = try refcounts.count(of: end) <= 1
-            while end < clusters.upperBound, end - clusters.lowerBound < 8192, try refcounts.count(of: end) <= 1 == isLast {
+            while end < clusters.upperBound, end - clusters.lowerBound < 8192,
+                try (refcounts.count(of: end) <= 1) == isLast
+            {
                 if !isLast { try refcounts.add(-1, to: end) }
                 end += 1
             }

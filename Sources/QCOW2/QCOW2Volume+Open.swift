@@ -31,7 +31,8 @@ extension QCOW2Volume {
             Int(UInt64(header.refcountTableClusterCount) * header.clusterSize / 8))
         let sector = try await base.readBytes(at: 0, count: Int(QCOW2Limits.sector))
         var state = QCOW2State(
-            header: header, headerSector: sector, size: header.size, l1: l1, refcountTable: table, cacheByteCount: options.cacheByteCount,
+            header: header, headerSector: sector, size: header.size, l1: l1, refcountTable: table,
+            cacheByteCount: options.cacheByteCount,
             baseSize: base.geometry.size, dataSize: (options.dataFile ?? base).geometry.size)
         state.snapshots = snapshots
         if let name = options.snapshot {
@@ -92,7 +93,8 @@ extension QCOW2Volume {
     }
 
     /// Makes the state show a snapshot.
-    private static func select(_ name: String, _ base: any Volume, _ state: inout QCOW2State) async throws(StorageError) {
+    private static func select(_ name: String, _ base: any Volume, _ state: inout QCOW2State) async throws(StorageError)
+    {
         let snapshot = try state.findSnapshot(name)
         let l1 = try await readWords(base, snapshot.l1TableOffset, Int(snapshot.l1EntryCount))
         state.size = snapshot.diskSize ?? state.header.size
@@ -107,8 +109,10 @@ extension QCOW2Volume {
 extension QCOW2State {
     /// The snapshot with this name, or else this id. Throws `notFound`.
     func findSnapshot(_ name: String) throws(StorageError) -> QCOW2Snapshot {
-        guard let found = snapshots.first(where: { $0.name == name }) ?? snapshots.first(where: { $0.id == name }) else {
-            throw StorageError(.notFound, "find snapshot", at: name, why: "the image has no snapshot of that name or id")
+        guard let found = snapshots.first(where: { $0.name == name }) ?? snapshots.first(where: { $0.id == name })
+        else {
+            throw StorageError(
+                .notFound, "find snapshot", at: name, why: "the image has no snapshot of that name or id")
         }
         return found
     }

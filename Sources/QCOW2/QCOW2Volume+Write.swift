@@ -230,14 +230,19 @@ extension QCOW2Volume {
                 if current >= size { return }
                 let step = min(max(current / 64, 1 << 20), 64 << 20)
                 var target = layout.roundedUp(size.addingSaturating(step))
-                do {
+                do throws(StorageError) {
                     try await base.resize(to: target)
-                } catch where error.code == .noSpace || error.code == .quotaExceeded || error.code == .outOfRange {
-                    target = layout.roundedUp(size)
-                    try await base.resize(to: target)
-                } catch where error.code == .notSupported {
-                    state.withLock { $0.refcounts.clusterLimit = layout.cluster(of: current) }
-                    throw StorageError(.noSpace, "grow image", at: base.stack, why: error.why)
+                } catch {
+                    switch error.code {
+                    case .noSpace, .quotaExceeded, .outOfRange:
+                        // Without the step further.
+                        target = layout.roundedUp(size)
+                        try await base.resize(to: target)
+                    case .notSupported:
+                        state.withLock { $0.refcounts.clusterLimit = layout.cluster(of: current) }
+                        throw StorageError(.noSpace, "grow image", at: base.stack, why: error.why)
+                    default: throw error
+                    }
                 }
                 state.withLock { $0.didGrow(to: target) }
             }

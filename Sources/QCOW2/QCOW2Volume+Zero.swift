@@ -44,7 +44,9 @@ extension QCOW2Volume {
         }
         let start = layout.roundedUp(range.lowerBound)
         let end = range.upperBound == size ? layout.roundedUp(size) : range.upperBound & ~layout.clusterMask
-        guard start < end else { return (range, range.upperBound..<range.upperBound, range.upperBound..<range.upperBound) }
+        guard start < end else {
+            return (range, range.upperBound..<range.upperBound, range.upperBound..<range.upperBound)
+        }
         let afterEnd = min(end, range.upperBound)
         return (range.lowerBound..<start, start..<end, afterEnd..<range.upperBound)
     }
@@ -70,7 +72,9 @@ extension QCOW2Volume {
         var position = range.lowerBound
         if hasExternalData {
             let end = min(range.upperBound, state.withLock { $0.dataSize })
-            if position < end { try await data.writeZeroes(position..<end, options: mode == .keep ? .keepAllocated : []) }
+            if position < end {
+                try await data.writeZeroes(position..<end, options: mode == .keep ? .keepAllocated : [])
+            }
         }
         let backingSize = backing?.geometry.size ?? 0
         while position < range.upperBound {
@@ -138,7 +142,8 @@ extension QCOW2State {
         let clusters = allocations.freePrefix(of: wanted)
         if clusters.isEmpty { return .wait(cluster) }
         for cluster in clusters {
-            if let error = zeroCluster(cluster, mode, hasBacking: layout.offset(ofCluster: cluster) < backingSize, slot) {
+            if let error = zeroCluster(cluster, mode, hasBacking: layout.offset(ofCluster: cluster) < backingSize, slot)
+            {
                 return .invalid(error)
             }
         }
@@ -149,7 +154,9 @@ extension QCOW2State {
         header.version == 2 && offset < backingSize
     }
 
-    private mutating func zeroCluster(_ cluster: UInt64, _ mode: ZeroMode, hasBacking: Bool, _ slot: Int) -> StorageError? {
+    private mutating func zeroCluster(_ cluster: UInt64, _ mode: ZeroMode, hasBacking: Bool, _ slot: Int)
+        -> StorageError?
+    {
         let word = layout.word(of: cluster)
         let old = L2Entry(slices.slots[slot].words[word])
         let oldBitmap = layout.hasExtendedL2 ? SubclusterBitmap(slices.slots[slot].words[word + 1]) : .none
@@ -160,7 +167,8 @@ extension QCOW2State {
         // The data file holds zeros now.
         if header.hasExternalData, old.offset != 0, !layout.hasExtendedL2 || oldBitmap == .allAllocated { return nil }
 
-        let isKept = mode == .keep && !old.isCompressed && old.offset != 0 && old.isCopied || header.hasExternalData
+        let canKeep = header.version == 3 && !old.isCompressed && old.offset != 0 && old.isCopied
+        let isKept = mode == .keep && canKeep || header.hasExternalData
         var new = isKept ? L2Entry(old.word & ~L2Entry.zeroFlag) : .unallocated
         var bitmap = SubclusterBitmap.none
         if layout.hasExtendedL2 {

@@ -16,6 +16,8 @@ struct QCOW2State {
     /// Sectors of the L1 table, 64 entries each, that a flush has to write.
     var dirtyL1Sectors: Set<Int> = []
     var slices: SliceCache
+    /// The most memory for slices, in bytes.
+    let cacheByteCount: Int
     var refcounts: Refcounts
     var snapshots: [QCOW2Snapshot] = []
 
@@ -47,7 +49,8 @@ struct QCOW2State {
     var headerSector: [UInt8]
 
     init(
-        header: QCOW2Header, headerSector: [UInt8], size: UInt64, l1: [UInt64], refcountTable: [UInt64], cacheByteCount: Int, baseSize: UInt64,
+        header: QCOW2Header, headerSector: [UInt8], size: UInt64, l1: [UInt64], refcountTable: [UInt64],
+        cacheByteCount: Int, baseSize: UInt64,
         dataSize: UInt64
     ) {
         self.header = header
@@ -59,6 +62,7 @@ struct QCOW2State {
         self.size = size
         self.l1 = l1
         self.baseSize = baseSize
+        self.cacheByteCount = cacheByteCount
         self.dataSize = dataSize
         zeroFrom = header.layout.roundedUp(baseSize)
         // No more slices than the disk has.
@@ -66,7 +70,8 @@ struct QCOW2State {
             by: UInt64(header.layout.entriesPerSlice))
         let limit = min(cacheByteCount / header.layout.sliceByteCount, Int(clamping: sliceCount))
         slices = SliceCache(limit: max(limit, 8))
-        refcounts = Refcounts(layout: header.layout, table: refcountTable, memoryLimit: max(cacheByteCount / 4, 1 << 20))
+        refcounts = Refcounts(
+            layout: header.layout, table: refcountTable, memoryLimit: max(cacheByteCount / 4, 1 << 20))
     }
 }
 
@@ -204,8 +209,8 @@ extension QCOW2State {
         let isAllocated = bitmap.allocated >> UInt32(first) & 1 != 0
         let isZero = bitmap.zero >> UInt32(first) & 1 != 0
         var end = first + 1
-        while end < 32, bitmap.allocated >> UInt32(end) & 1 != 0 == isAllocated,
-            bitmap.zero >> UInt32(end) & 1 != 0 == isZero
+        while end < 32, (bitmap.allocated >> UInt32(end) & 1 != 0) == isAllocated,
+            (bitmap.zero >> UInt32(end) & 1 != 0) == isZero
         {
             end += 1
         }

@@ -71,8 +71,10 @@ struct Refcounts {
     /// of range.
     mutating func add(_ change: Int, to cluster: UInt64) throws(Obstacle) {
         let old = try count(of: cluster)
-        let new = change < 0 ? old.subtractingReportingOverflow(UInt64(-change)) : old.addingReportingOverflow(UInt64(change))
-        guard !new.overflow, new.partialValue <= layout.largestRefcount, table.indices.contains(blockIndex(of: cluster)),
+        let new =
+            change < 0 ? old.subtractingReportingOverflow(UInt64(-change)) : old.addingReportingOverflow(UInt64(change))
+        guard !new.overflow, new.partialValue <= layout.largestRefcount,
+            table.indices.contains(blockIndex(of: cluster)),
             table[blockIndex(of: cluster)] != 0
         else {
             throw .failed(
@@ -168,8 +170,8 @@ struct Refcounts {
         for block in (0..<usedEntryCount).reversed() where table[block] != 0 {
             guard let bytes = blocks[block]?.bytes else { throw .blockNotLoaded(block) }
             guard let byte = bytes.lastIndex(where: { $0 != 0 }) else { continue }
-            let last = (byte + 1) * 8 >> layout.refcountOrder
-            let first = byte * 8 >> layout.refcountOrder
+            let last = ((byte + 1) * 8) >> layout.refcountOrder
+            let first = (byte * 8) >> layout.refcountOrder
             let used = (first..<max(last, first + 1)).last {
                 RefcountFields.value(at: $0, in: bytes, order: layout.refcountOrder) != 0
             }

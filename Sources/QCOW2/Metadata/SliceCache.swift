@@ -17,7 +17,7 @@ struct SliceCache {
     }
 
     /// In slices, not counting those that must stay.
-    let limit: Int
+    var limit: Int
     private(set) var slots: [Slot] = []
     private(set) var dirtyCount = 0
     private var slotOfSlice: [UInt64: Int] = [:]

@@ -201,7 +201,8 @@ extension QCOW2State {
     /// Whether a neighbour of a cluster that is being allocated has to be allocated as well.
     private func needsAllocation(_ cluster: UInt64, _ slot: Int) -> Bool {
         let entry = L2Entry(slices.slots[slot].words[layout.word(of: cluster)])
-        return entry.isCompressed || entry.word & invalidEntryBits == 0 && inPlace(layout.offset(ofCluster: cluster), 1, slot) == nil
+        return entry.isCompressed
+            || entry.word & invalidEntryBits == 0 && inPlace(layout.offset(ofCluster: cluster), 1, slot) == nil
     }
 
     /// The data of `allocation` is in its place: maps it.
@@ -226,7 +227,9 @@ extension QCOW2State {
         guard layout.hasExtendedL2 else { return .none }
         let start = layout.offset(ofCluster: cluster)
         let from = max(allocation.whole.lowerBound, start) - start
-        let to = min(allocation.whole.upperBound.addingSaturatingMask(layout.subclusterSize - 1), start + layout.clusterSize) - start
+        let to =
+            min(allocation.whole.upperBound.addingSaturatingMask(layout.subclusterSize - 1), start + layout.clusterSize)
+            - start
         let written = SubclusterBitmap.mask(
             Int(from >> UInt64(layout.subclusterBits))..<Int(to >> UInt64(layout.subclusterBits)))
         var bitmap = SubclusterBitmap(slices.slots[slot].words[layout.word(of: cluster) + 1])
