@@ -103,7 +103,7 @@ let package = Package(
         tests(
             "SluiceTests",
             [
-                "Sluice", "BlockStorage", "IORuntime", systemPackage,
+                "Sluice", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

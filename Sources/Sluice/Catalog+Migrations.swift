@@ -26,6 +26,14 @@ extension Catalog {
                 table.column("lazyFormat", .text)
                 table.primaryKey(["pool", "name"])
             }
+            try database.create(table: "template") { table in
+                table.column("pool", .text).notNull().references("pool", onDelete: .cascade, onUpdate: .cascade)
+                table.column("name", .text).notNull()
+                table.column("checksum", .text)
+                table.column("sourceSize", .integer).notNull()
+                table.column("virtualSize", .integer).notNull()
+                table.primaryKey(["pool", "name"])
+            }
             try database.create(table: "intent") { table in
                 table.autoIncrementedPrimaryKey("id")
                 table.column("owner", .integer).notNull()

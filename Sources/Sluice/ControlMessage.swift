@@ -8,7 +8,7 @@ enum ControlMessage {
     /// The largest request or reply, in bytes, line break included.
     static let largestByteCount = 4 << 20
     /// Extents in one reply; at under 100 bytes each they fit well.
-    static let extentsInReply = 16_384
+    static let extentsInReply = 8192
 
     /// What a client sends: the volume by name, so that a socket that was reused can refuse.
     struct Request: Codable, Equatable, Sendable {

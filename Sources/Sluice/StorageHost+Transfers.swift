@@ -1,14 +1,8 @@
 import BlockStorage
 import IORuntime
 
-/// The format of a local image file.
-public enum ImageFileFormat: String, Sendable, CaseIterable {
-    case qcow2, raw
-    /// Version 1 of QCOW.
-    case qcow
-}
-
 extension StorageHost {
+    /// Called now and then with how far an operation is, never twice at once.
     public typealias Progress = @Sendable (CopyProgress) -> Void
 
     /// Copies a volume or snapshot to a new volume of any pool.

@@ -130,7 +130,8 @@ extension StorageHost {
     /// Makes `target` from a volume, template or snapshot: a linked clone in the same pool, or a full copy in any.
     @discardableResult
     public func cloneVolume(
-        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest()
+        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest(),
+        progress: Progress? = nil
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(target.name)
         try await materialise(source.volume)
@@ -142,7 +143,7 @@ extension StorageHost {
                     .notSupported, "clone volume", at: "\(source) to \(target)",
                     why: "a linked clone lives in the pool of its source: use --full")
             }
-            try await copyVolume(source, to: target, size: request.size)
+            try await copyVolume(source, to: target, size: request.size, progress: progress)
         }
         var record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
         try record.setQoS(request.qos)

@@ -22,7 +22,7 @@ struct SluiceCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            PoolCommand.self, VolumeCommand.self, SnapshotCommand.self, ServeCommand.self,
+            PoolCommand.self, VolumeCommand.self, SnapshotCommand.self, ServeCommand.self, ConformanceCommand.self,
             BenchCommand.self, QoSCommand.self, CompletionCommand.self,
         ])
 
@@ -65,10 +65,22 @@ struct SluiceCommand: ParsableCommand {
             report("\(StorageError(.internalError, "run command", why: message(for: error)))")
             return 1
         }
-        let command = (["sluice"] + arguments.prefix { !$0.hasPrefix("-") }.prefix(2)).joined(separator: " ")
+        let command = (["sluice"] + commandPath(arguments)).joined(separator: " ")
         let reason = message(for: error).split(separator: "\n").joined(separator: " ")
         report("\(StorageError(.invalidArgument, "command line", why: "\(reason) (see '\(command) --help')"))")
         return code.rawValue
+    }
+
+    /// The names of the commands in the arguments: what the help is asked of.
+    private static func commandPath(_ arguments: [String]) -> [String] {
+        var path: [String] = []
+        var candidates = configuration.subcommands
+        for argument in arguments {
+            guard let found = candidates.first(where: { $0._commandName == argument }) else { continue }
+            path.append(argument)
+            candidates = found.configuration.subcommands
+        }
+        return path
     }
 
     private static func report(_ error: String) {

@@ -8,8 +8,8 @@ struct VolumeCommand: ParsableCommand {
         discussion: "Example: sluice volume clone fast/debian fast/web",
         subcommands: [
             Create.self, Clone.self, List.self, Info.self, Map.self, Resize.self, SetQoS.self, Delete.self,
-            Flatten.self, Rename.self, BreakLock.self, Adopt.self,
-            Check.self,
+            Flatten.self, Rename.self, BreakLock.self, Copy.self, Migrate.self, Adopt.self,
+            Check.self, XML.self, QEMU.self,
         ])
 }
 
@@ -87,7 +87,9 @@ extension VolumeCommand {
             let target = try target.withoutSnapshot("clone volume")
             let request = CloneRequest(size: size?.bytes, isFull: full, qos: try qos.policy())
             let start = ContinuousClock.now
-            let details = try await context.host.cloneVolume(source, to: target, request)
+            let details = try await context.withProgress("copying") { progress in
+                try await context.host.cloneVolume(source, to: target, request, progress: progress)
+            }
             let elapsed = ContinuousClock.now - start
             return context.print(
                 details.json(elapsed: elapsed), "cloned \(source) to \(target) in \(Times.text(elapsed))")

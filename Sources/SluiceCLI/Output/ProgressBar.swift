@@ -1,51 +1,70 @@
 import BlockStorage
-import Foundation
 import IORuntime
 import SystemPackage
 
 /// A line on standard error that shows how far a long operation is: on a terminal, and only after a second.
 final class ProgressBar: Sendable {
-    private let title: String
+    private struct State {
+        var isShown = false
+        var phase = ""
+        var phaseStart = ContinuousClock.now
+        var lastUpdate = ContinuousClock.now
+    }
+
     private let start = ContinuousClock.now
-    private let isShown = Locked(false)
+    private let state = Locked(State())
 
-    init(_ title: String) { self.title = title }
-
-    func show(_ progress: CopyProgress) {
-        guard ContinuousClock.now - start >= .seconds(1) else { return }
-        isShown.withLock { $0 = true }
-        Terminal.write("\r\u{1B}[K" + text(progress, width: 20), to: .standardError)
+    /// Shows what is being done and how much of it is done; `total` where it is known.
+    func show(_ phase: String, _ done: UInt64, of total: UInt64?) {
+        let now = ContinuousClock.now
+        let elapsed: Duration? = state.withLock { state in
+            if state.phase != phase { (state.phase, state.phaseStart) = (phase, now) }
+            guard now - start >= .seconds(1), now - state.lastUpdate >= .milliseconds(100) else { return nil }
+            state.isShown = true
+            state.lastUpdate = now
+            return now - state.phaseStart
+        }
+        guard let elapsed else { return }
+        Terminal.write("\r\u{1B}[K" + Self.text(phase, done, total, elapsed), to: .standardError)
     }
 
     /// Removes the line, if there is one.
     func clear() {
-        if isShown.withLock({ $0 }) { Terminal.write("\r\u{1B}[K", to: .standardError) }
+        if state.withLock({ $0.isShown }) { Terminal.write("\r\u{1B}[K", to: .standardError) }
     }
 
-    private func text(_ progress: CopyProgress, width: Int) -> String {
-        let share = progress.bytesTotal == 0 ? 1 : Double(progress.bytesDone) / Double(progress.bytesTotal)
-        let filled = min(width, Int(share * Double(width)))
-        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: width - filled)
-        let rate = UInt64(max(0, min(progress.bytesPerSecond, 1e15)))
-        let left = progress.bytesTotal - min(progress.bytesDone, progress.bytesTotal)
-        let time = rate == 0 ? "" : ", \(Times.text(.seconds(Double(left) / Double(rate)))) left"
-        let verb = progress.phase == .verifying ? "verifying" : title
-        return
-            "\(verb) [\(bar)] \(Int(share * 100)) % of \(ByteCount(progress.bytesTotal).text), \(ByteCount(rate).text)/s\(time)"
+    static func text(_ phase: String, _ done: UInt64, _ total: UInt64?, _ elapsed: Duration) -> String {
+        let rate = Double(done) / max(elapsed / .seconds(1), 0.001)
+        let speed = "\(ByteCount(UInt64(min(rate, 1e15))).text)/s"
+        guard let total, total > 0 else { return "\(phase) \(ByteCount(done).text), \(speed)" }
+        let share = min(1, Double(done) / Double(total))
+        let filled = Int(share * 20)
+        let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 20 - filled)
+        let left = rate >= 1 ? ", \(Times.text(.seconds(Double(total - min(done, total)) / rate))) left" : ""
+        return "\(phase) [\(bar)] \(Int(share * 100)) % of \(ByteCount(total).text), \(speed)\(left)"
     }
 }
 
 extension CommandContext {
-    /// Runs a long operation with a progress bar, where a person is watching.
+    /// Runs a long copy with a progress bar, where a person is watching.
     func withProgress<Result>(
-        _ title: String, _ body: (ProgressHandler?) async throws -> Result
+        _ title: String, _ body: ((@Sendable (CopyProgress) -> Void)?) async throws -> Result
     ) async throws -> Result {
+        try await withProgressBar { bar in
+            guard let bar else { return try await body(nil) }
+            let show: @Sendable (CopyProgress) -> Void = { progress in
+                let phase = progress.phase == .verifying ? "verifying" : title
+                bar.show(phase, progress.bytesDone, of: progress.bytesTotal)
+            }
+            return try await body(show)
+        }
+    }
+
+    /// Runs a long operation; the bar is nil where nobody is watching.
+    func withProgressBar<Result>(_ body: (ProgressBar?) async throws -> Result) async throws -> Result {
         guard Terminal.isErrorTerminal, !isJSON else { return try await body(nil) }
-        let bar = ProgressBar(title)
+        let bar = ProgressBar()
         defer { bar.clear() }
-        return try await body { bar.show($0) }
+        return try await body(bar)
     }
 }
-
-/// Called now and then with how far an operation is.
-typealias ProgressHandler = @Sendable (CopyProgress) -> Void

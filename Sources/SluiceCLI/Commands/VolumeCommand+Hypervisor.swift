@@ -1,0 +1,52 @@
+import ArgumentParser
+import BlockStorage
+import Sluice
+
+extension VolumeCommand {
+    struct XML: HostCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "xml", abstract: "Print the libvirt <disk> element of a volume.",
+            discussion: "While the volume is served, the disk is its NBD export.\n\nExample: sluice volume xml fast/web"
+        )
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/NAME or POOL/NAME@SNAPSHOT.")
+        var volume: VolumeAddress
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let xml = try await context.host.hypervisorDisk(volume).libvirtXML
+            return context.print(["xml": .string(xml)], xml)
+        }
+    }
+
+    struct QEMU: HostCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "qemu", abstract: "Print QEMU's -blockdev arguments of a volume.",
+            discussion: """
+                One line for a shell. While the volume is served, the block device is its NBD export, which survives \
+                a restart of the export.
+
+                Example: qemu-system-x86_64 … $(sluice volume qemu fast/web) -device virtio-blk-pci,drive=sluice-web
+                """)
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/NAME or POOL/NAME@SNAPSHOT.")
+        var volume: VolumeAddress
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let disk = try await context.host.hypervisorDisk(volume)
+            let arguments = disk.qemuArguments
+            return context.print(
+                ["arguments": .array(arguments.map(JSON.string)), "nodeName": .string(disk.nodeName)],
+                arguments.map(shellQuoted).joined(separator: " "))
+        }
+
+        private func shellQuoted(_ text: String) -> String {
+            let plain = text.utf8.allSatisfy { byte in
+                let character = Character(Unicode.Scalar(byte))
+                return byte < 0x80 && (character.isLetter || character.isNumber || "-_./,=:+@%".contains(character))
+            }
+            return plain && !text.isEmpty ? text : "'\(text.replacing("'", with: "'\\''"))'"
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import ArgumentParser
+import BlockStorage
+import Sluice
+
+extension VolumeCommand {
+    struct Copy: HostCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Copy a volume or snapshot to a new volume of any pool.",
+            discussion: "Example: sluice volume copy fast/web@monday slow/web-monday")
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/SOURCE or POOL/SOURCE@SNAPSHOT.")
+        var source: VolumeAddress
+        @Argument(help: "POOL/NAME of the new volume.")
+        var target: VolumeAddress
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let target = try target.withoutSnapshot("copy volume")
+            let start = ContinuousClock.now
+            try await context.withProgress("copying") { progress in
+                try await context.host.copyVolume(source, to: target, progress: progress)
+            }
+            return try await context.printDetails(
+                target, "copied \(source) to \(target) in \(Times.text(ContinuousClock.now - start))")
+        }
+    }
+
+    struct Migrate: HostCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Move a volume to another pool, with its policy and tags.",
+            discussion: "Example: sluice volume migrate fast/web slow")
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/NAME.")
+        var volume: VolumeAddress
+        @Argument(help: "The pool to move to.")
+        var pool: String
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let volume = try volume.withoutSnapshot("migrate volume")
+            try await context.withProgress("moving") { progress in
+                try await context.host.migrateVolume(volume, to: pool, progress: progress)
+            }
+            let target = VolumeAddress(pool: pool, name: volume.name)
+            return try await context.printDetails(target, "moved \(volume) to \(target)")
+        }
+    }
+}
