@@ -96,10 +96,10 @@ let package = Package(
         tests("IORuntimeTests", ["IORuntime", systemPackage]),
         tests("BlockStorageTests", ["BlockStorage"]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
-        tests("FilePoolTests", ["FilePool", "StorageConformance"]),
+        tests("FilePoolTests", ["FilePool", "QCOW2", "BlockStorage", "IORuntime", "StorageConformance"]),
         tests("TemplatesTests", ["Templates", "FilePool"]),
         tests("NBDExportTests", ["NBDExport", logging]),
-        tests("StorageConformanceTests", ["StorageConformance"]),
+        tests("StorageConformanceTests", ["StorageConformance", "BlockStorage"]),
         tests(
             "SluiceTests",
             [

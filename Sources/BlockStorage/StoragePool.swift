@@ -119,6 +119,15 @@ public enum VolumeName {
     ///
     /// Throws `invalidArgument` for anything else, so that a name can stand in a path, a URL and an argument list.
     public static func check(_ name: String, as what: String = "volume name") throws(StorageError) {
+        guard isValid(name) else {
+            throw StorageError(
+                .invalidArgument, what, at: "'\(name)'",
+                why: "use 1 to 200 letters, digits, '.', '_', '-' or '+', not beginning with '.' or '-'")
+        }
+    }
+
+    /// Whether `check` accepts the name.
+    public static func isValid(_ name: String) -> Bool {
         let isAllowed = name.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -128,11 +137,7 @@ public enum VolumeName {
             default: false
             }
         }
-        guard isAllowed, (1...200).contains(name.utf8.count), !name.hasPrefix("."), !name.hasPrefix("-") else {
-            throw StorageError(
-                .invalidArgument, what, at: "'\(name)'",
-                why: "use 1 to 200 letters, digits, '.', '_', '-' or '+', not beginning with '.' or '-'")
-        }
+        return isAllowed && (1...200).contains(name.utf8.count) && !name.hasPrefix(".") && !name.hasPrefix("-")
     }
 }
 

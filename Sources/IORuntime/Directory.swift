@@ -37,6 +37,13 @@ public final class Directory: Sendable {
         return Directory(owning: Int32(descriptor), path: path, blocking: blocking)
     }
 
+    /// Where the directory is now, without symbolic links.
+    public func resolvedPath() async throws(SystemError) -> String {
+        try await blocking.run { [descriptor] () throws(SystemError) in
+            try Self.targetOfSymbolicLink("/proc/self/fd/\(descriptor)", in: descriptor)
+        }
+    }
+
     /// Opens the file `name`; a symbolic link as the last component is refused.
     public func open(
         _ name: String, _ options: File.Options = [], permissions: FilePermissions = .ownerReadWrite
@@ -116,17 +123,19 @@ public final class Directory: Sendable {
     /// The text that a symbolic link holds.
     public func targetOfSymbolicLink(_ name: String) async throws(SystemError) -> String {
         try await blocking.run { [descriptor] () throws(SystemError) in
-            var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
-            let count = try checked("readlinkat") {
-                unsafe target.withUnsafeMutableBytes { buffer in
-                    guard let memory = unsafe buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return 0 }
-                    return unsafe name.withPlatformString {
-                        unsafe readlinkat(descriptor, $0, memory, buffer.count)
-                    }
-                }
-            }
-            return String(decoding: target[..<count], as: UTF8.self)
+            try Self.targetOfSymbolicLink(name, in: descriptor)
         }
+    }
+
+    private static func targetOfSymbolicLink(_ name: String, in directory: Int32) throws(SystemError) -> String {
+        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        let count = try checked("readlinkat") {
+            unsafe target.withUnsafeMutableBytes { buffer in
+                guard let memory = unsafe buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return 0 }
+                return unsafe name.withPlatformString { unsafe readlinkat(directory, $0, memory, buffer.count) }
+            }
+        }
+        return String(decoding: target[..<count], as: UTF8.self)
     }
 
     /// Gives a file another name. Throws `EEXIST`, and changes nothing, when something has that name and `replacing`

@@ -159,6 +159,11 @@ public final class File: Sendable {
         try await call("ftruncate") { [descriptor] in Int(ftruncate(descriptor.rawValue, off_t(size))) }
     }
 
+    /// Sets who may open the file.
+    public func setPermissions(_ permissions: FilePermissions) async throws(SystemError) {
+        try await call("fchmod") { [descriptor] in Int(fchmod(descriptor.rawValue, permissions.rawValue)) }
+    }
+
     /// The size in bytes: of a regular file, or of a block device.
     public func size() async throws(SystemError) -> UInt64 {
         UInt64(try await call("lseek") { [descriptor] in Int(lseek(descriptor.rawValue, 0, SEEK_END)) })

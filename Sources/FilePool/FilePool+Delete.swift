@@ -1,0 +1,103 @@
+import BlockStorage
+import IORuntime
+
+extension FilePool {
+    public func deleteVolume(_ name: String, policy: DeletePolicy) async throws(StorageError) {
+        try VolumeName.check(name)
+        if policy == .trash {
+            throw failure(.notSupported, "delete volume", name, "a file pool has no trash")
+        }
+        try await names.withName(name) { () async throws(StorageError) in
+            guard let file = try await findIfPresent(name) else { return }
+            guard let declaration = file.declaration else {
+                throw failure(
+                    .invalidArgument, "delete volume", name, "it was put there by something else: adopt it first")
+            }
+            guard declaration.kind == .volume else {
+                throw failure(.invalidArgument, "delete volume", name, "it is a template")
+            }
+            if policy == .flatten {
+                for clone in try await references(to: file) { try await flattenVolume(clone) }
+            }
+            try await delete(file, "delete volume")
+        }
+    }
+
+    public func deleteTemplate(_ name: String) async throws(StorageError) {
+        try VolumeName.check(name)
+        try await names.withName(name) { () async throws(StorageError) in
+            guard let file = try await findIfPresent(name) else { return }
+            guard file.declaration?.kind == .template else {
+                throw failure(.invalidArgument, "delete template", name, "it is not a template")
+            }
+            try await delete(file, "delete template")
+        }
+    }
+
+    /// Removes a file that nothing reads through and nobody has open.
+    private func delete(_ file: PoolFile, _ what: String) async throws(StorageError) {
+        try await withNobodyUsing(file) { () async throws(StorageError) in
+            try await checkUnreferenced(file, what)
+            // First the name alone: a clone that another host makes at this moment either is seen by the second look,
+            // or sees that the name is gone.
+            let hidden = HiddenName.staging(bootTag)
+            try await store.rename(file.name, to: hidden, replacing: false)
+            do throws(StorageError) {
+                try await checkUnreferenced(file, what)
+            } catch {
+                try await store.rename(hidden, to: file.name, replacing: false)
+                throw error
+            }
+            try await undeclare(file.name)
+            try await store.remove(hidden)
+            try await store.synchronize(HiddenName.declarations)
+            try await store.synchronize("")
+        }
+    }
+
+    public func renameVolume(_ name: String, to newName: String) async throws(StorageError) {
+        try VolumeName.check(newName)
+        let (file, declaration) = try await findManaged(name, "rename volume")
+        guard declaration.kind == .volume else {
+            throw failure(.invalidArgument, "rename volume", name, "it is a template")
+        }
+        if name == newName { return }
+        // In one order, so that two renames never wait for each other.
+        try await names.withName(min(name, newName)) { () async throws(StorageError) in
+            try await names.withName(max(name, newName)) { () async throws(StorageError) in
+                if try await statusIfPresent(newName) != nil { throw taken(newName) }
+                try await withNobodyUsing(file) { () async throws(StorageError) in
+                    // A clone knows its backing file by name, and other tools may have made it.
+                    try await checkUnreferenced(file, "rename volume")
+                    try await redeclare(newName, declaration)
+                    try await store.synchronize(HiddenName.declarations)
+                    do throws(StorageError) {
+                        try await store.rename(name, to: newName, replacing: false)
+                    } catch {
+                        if error.code == .alreadyExists { throw taken(newName) }
+                        throw error
+                    }
+                    try await undeclare(name)
+                    try await store.synchronize("")
+                    try await store.synchronize(HiddenName.declarations)
+                }
+            }
+        }
+    }
+
+    /// Runs `body` while nobody else, here or elsewhere, has the file open. Throws `busy` otherwise.
+    private func withNobodyUsing(
+        _ file: PoolFile, _ body: () async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        // A template may not be written, and its locks need no right to write.
+        let isReadOnly = file.declaration?.kind == .template
+        let locked = try await openLocked(file.name, .writing, isReadOnly: isReadOnly)
+        do throws(StorageError) {
+            try await body()
+        } catch {
+            try? await locked.volume.close()
+            throw error
+        }
+        try? await locked.volume.close()
+    }
+}

@@ -1,0 +1,122 @@
+import BlockStorage
+import IORuntime
+
+extension FilePool {
+    /// A file in the pool's directory, and what was declared of it.
+    struct PoolFile: Sendable {
+        var name: String
+        var status: FileStatus
+        /// Nil for what nobody adopted.
+        var declaration: Declaration?
+    }
+
+    /// The file of a volume or template. Throws `notFound`, and `invalidArgument` for a name that is none.
+    func find(_ name: String, _ what: String) async throws(StorageError) -> PoolFile {
+        guard let file = try await findIfPresent(name) else {
+            throw failure(.notFound, what, name, "there is no volume or template of that name")
+        }
+        return file
+    }
+
+    func findIfPresent(_ name: String) async throws(StorageError) -> PoolFile? {
+        try VolumeName.check(name)
+        guard let status = try await statusIfPresent(name), status.isRegularFile else { return nil }
+        return PoolFile(name: name, status: status, declaration: try await declaration(of: name))
+    }
+
+    /// As `find`, for what needs to know the format. Throws `invalidArgument` when nobody declared it.
+    func findManaged(_ name: String, _ what: String) async throws(StorageError) -> (PoolFile, Declaration) {
+        let file = try await find(name, what)
+        guard let declaration = file.declaration else {
+            throw failure(
+                .invalidArgument, what, name, "it was put there by something else: adopt it, declaring its format")
+        }
+        return (file, declaration)
+    }
+
+    func statusIfPresent(_ name: String) async throws(StorageError) -> FileStatus? {
+        do throws(StorageError) {
+            return try await store.status(of: name, followsLinks: false)
+        } catch {
+            if error.code == .notFound { return nil }
+            throw error
+        }
+    }
+
+    func declaration(of name: String) async throws(StorageError) -> Declaration? {
+        do throws(StorageError) {
+            return Declaration(try await store.targetOfSymbolicLink(HiddenName.declaration(of: name)))
+        } catch {
+            // What is not a link declares nothing.
+            if error.code == .notFound || error.code == .invalidArgument { return nil }
+            throw error
+        }
+    }
+
+    /// All regular files with names that volumes may have; with `unnameable`, also those that other tools gave other
+    /// names.
+    func files(unnameable: Bool = false) async throws(StorageError) -> [PoolFile] {
+        var files: [PoolFile] = []
+        let declared = Set(try await store.entries(in: HiddenName.declarations).map(\.name))
+        for entry in try await store.entries(in: "").sorted(by: { $0.name < $1.name })
+        where entry.status.isRegularFile && !entry.name.hasPrefix(HiddenName.stagingPrefix) {
+            guard unnameable || VolumeName.isValid(entry.name) else { continue }
+            let declaration = declared.contains(entry.name) ? try await declaration(of: entry.name) : nil
+            files.append(PoolFile(name: entry.name, status: entry.status, declaration: declaration))
+        }
+        return files
+    }
+
+    public func listVolumes() async throws(StorageError) -> [VolumeDescription] {
+        var volumes: [VolumeDescription] = []
+        for file in try await files() where file.declaration?.kind != .template {
+            volumes.append(await describe(file).description)
+        }
+        return volumes
+    }
+
+    public func listTemplates() async throws(StorageError) -> [VolumeDescription] {
+        var templates: [VolumeDescription] = []
+        for file in try await files() where file.declaration?.kind == .template {
+            templates.append(await describe(file).description)
+        }
+        return templates
+    }
+
+    public func describeVolume(_ name: String) async throws(StorageError) -> VolumeDescription {
+        let (description, failure) = await describe(try await find(name, "describe volume"))
+        if let failure { throw failure }
+        return description
+    }
+
+    /// The description of a file, and why it is not complete: a damaged image is still listed.
+    func describe(_ file: PoolFile) async -> (description: VolumeDescription, failure: StorageError?) {
+        var description = VolumeDescription(
+            name: file.name, path: store.location(of: file.name), format: file.declaration?.format,
+            virtualSize: file.status.size, allocatedSize: file.status.allocatedSize,
+            provisioning: file.declaration?.provisioning ?? .thin, isManaged: file.declaration != nil,
+            isTemplate: file.declaration?.kind == .template)
+        guard file.declaration?.format == .qcow2 else { return (description, nil) }
+        do throws(StorageError) {
+            let facts = try await facts(of: file)
+            description.virtualSize = facts.virtualSize
+            description.snapshots = facts.snapshots
+            if let backing = facts.backingFile {
+                description.template = (try? await backingName(backing, of: file.name)).map { VolumeReference($0) }
+            }
+            return (description, facts.failure)
+        } catch {
+            return (description, error)
+        }
+    }
+
+    /// What the image in a file says of itself; only asked of files that nobody declared to be raw.
+    func facts(of file: PoolFile) async throws(StorageError) -> ImageFacts {
+        if let known = images.facts(file.status) { return known }
+        let stored = try await store.open(file.name, .readOnly)
+        let facts = await ImageFacts.read(from: stored.volume)
+        // A failed read says nothing about the next one.
+        if facts.failure == nil || facts.failure?.code == .corrupt { images.remember(facts, of: file.status) }
+        return facts
+    }
+}

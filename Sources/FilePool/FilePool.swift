@@ -1,0 +1,216 @@
+import BlockStorage
+import IORuntime
+import QCOW2
+
+/// Volumes as plain files in a directory: raw and QCOW2 images that qemu-img, libvirt and CloudStack use as they are.
+///
+/// A volume or template `NAME` is the file `NAME`, nothing added. What is not in its bytes (that it is managed, its
+/// declared format) stands in the hidden directory `.sluice`, which any host that mounts the directory reads:
+/// `.sluice/volumes/NAME` is a symbolic link to `volume:qcow2:thin` or the like, and `.sluice/identity` tells this
+/// directory from any other. A linked clone is a QCOW2 image whose backing file is its source, by relative name and
+/// with its format, so that the pool may be mounted anywhere.
+///
+/// Everything new is built in a hidden file, made durable, and gets its name in one step; what a crash leaves of it is
+/// removed when the pool is next opened. Which clones depend on an image is read from the images themselves, whoever
+/// made them.
+public final class FilePool: StoragePool {
+    /// The kinds of directory.
+    public enum Kind: Sendable, Equatable {
+        /// A directory that only this host uses.
+        case directory
+        /// The mount point of a file system that several hosts mount. `isForced` accepts file systems that are not
+        /// known to allow that.
+        case sharedMountPoint(isForced: Bool)
+
+        /// The scheme of its URL.
+        var scheme: String {
+            switch self {
+            case .directory: "dir"
+            case .sharedMountPoint: "sharedmountpoint"
+            }
+        }
+    }
+
+    /// How a pool is used on this host.
+    public struct Options: Sendable {
+        /// A private directory in memory for the journals of writers; nil for none.
+        public var journalDirectory: String?
+        /// Whether volumes go past the page cache.
+        public var isDirect = false
+        /// Refuses to open any other directory than the one with this identity, as another host reported it; nil for
+        /// any.
+        public var expectedIdentity: String?
+
+        /// No journal, through the page cache, any identity.
+        public init() {}
+    }
+
+    public let name: String
+    public let kind: String
+    public let formats: [VolumeFormat] = [.qcow2, .raw]
+    /// The same on every host that has opened this directory.
+    public let identity: String
+    let store: any FileStore
+    let options: Options
+    let images = ImageCatalog()
+    let names = NameQueue()
+    let attachments = Attachments()
+    let bootTag: String
+
+    /// Opens the pool in the directory `path`, making it one if it is none yet, and cleans up after crashed processes.
+    ///
+    /// Throws `notFound` when there is no such directory, `invalidArgument` when it is not what `kind` asks for, and
+    /// `conflict` when its identity is not the expected one.
+    public static func open(
+        _ name: String, _ kind: Kind, path: String, options: Options = Options()
+    ) async throws(StorageError) -> FilePool {
+        let mounts: MountTable
+        do throws(SystemError) {
+            mounts = MountTable(try await SystemFiles.text(of: "/proc/self/mountinfo"))
+        } catch {
+            throw StorageError(error, "read the mount table")
+        }
+        return try await open(name, kind, path: path, options: options, mounts: mounts)
+    }
+
+    static func open(
+        _ name: String, _ kind: Kind, path: String, options: Options, mounts: MountTable
+    ) async throws(StorageError) -> FilePool {
+        let store = try await LocalFileStore(path, isDirect: options.isDirect)
+        if case .sharedMountPoint(let isForced) = kind {
+            try mounts.checkShared(store.location(of: ""), isForced: isForced)
+        }
+        return try await open(name, kind, store: store, options: options)
+    }
+
+    static func open(
+        _ name: String, _ kind: Kind, store: any FileStore, options: Options
+    ) async throws(StorageError) -> FilePool {
+        try VolumeName.check(name, as: "pool name")
+        let bootTag: String
+        do throws(SystemError) {
+            bootTag = try await SystemFiles.bootTag()
+        } catch {
+            throw StorageError(error, "read the boot id")
+        }
+        for directory in [HiddenName.directory, HiddenName.declarations] {
+            do throws(StorageError) {
+                try await store.makeDirectory(directory)
+            } catch {
+                if error.code != .alreadyExists { throw error }
+            }
+        }
+        let identity = try await PoolIdentity.establish(in: store)
+        if let expected = options.expectedIdentity, expected != identity {
+            throw StorageError(
+                .conflict, "open pool", at: store.location(of: ""),
+                why: "it is pool \(identity), not \(expected): is the right file system mounted there?")
+        }
+        let pool = FilePool(name, kind, store, options, identity: identity, bootTag: bootTag)
+        try await pool.removeLeftovers(isHostLocal: kind == .directory)
+        return pool
+    }
+
+    private init(
+        _ name: String, _ kind: Kind, _ store: any FileStore, _ options: Options, identity: String, bootTag: String
+    ) {
+        self.name = name
+        self.kind = kind.scheme
+        self.store = store
+        self.options = options
+        self.identity = identity
+        self.bootTag = bootTag
+    }
+
+    public var capabilities: [Capability] {
+        [
+            Capability(.thinProvisioning), Capability(.linkedClone, states: [.base, .current]),
+            Capability(.resizeOnline), Capability(.shrink), Capability(.discard), Capability(.extents),
+            Capability(.exclusiveAttach),
+        ]
+    }
+
+    public func statistics() async throws(StorageError) -> PoolStatistics {
+        let space = try await store.space()
+        return PoolStatistics(
+            capacity: space.capacity, allocated: space.capacity - min(space.capacity, space.free),
+            available: space.available)
+    }
+
+    /// An error about a volume of this pool.
+    func failure(_ code: StorageError.Code, _ what: String, _ name: String, _ why: String) -> StorageError {
+        StorageError(code, what, at: "\(self.name)/\(name)", why: why)
+    }
+}
+
+/// Names in a pool's directory that no volume can have, because they begin with a dot.
+enum HiddenName {
+    static let directory = ".sluice"
+    static let declarations = ".sluice/volumes"
+    static let identity = ".sluice/identity"
+    /// Of files that are being built, or taken apart.
+    static let stagingPrefix = ".sluice-"
+
+    /// A name that was never used before; `bootTag` says which run of which kernel uses it.
+    static func staging(_ bootTag: String) -> String { "\(stagingPrefix)\(bootTag)-\(unique())" }
+
+    static func declaration(of name: String) -> String { "\(declarations)/\(name)" }
+
+    /// 128 random bits.
+    static func unique() -> String {
+        (0..<2).map { _ in
+            let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }.joined()
+    }
+}
+
+/// The text that tells one pool directory from all others, whichever host mounts it.
+enum PoolIdentity {
+    /// Reads the identity, or gives the directory one: of several hosts that do so at once, one wins.
+    static func establish(in store: any FileStore) async throws(StorageError) -> String {
+        do throws(StorageError) {
+            return try await read(from: store)
+        } catch {
+            if error.code != .notFound { throw error }
+        }
+        let draft = "\(HiddenName.identity)-\(HiddenName.unique())"
+        let file = try await store.open(draft, .create)
+        let text = Array("\(HiddenName.unique())\n".utf8)
+        do throws(StorageError) {
+            try await file.volume.resize(to: UInt64(text.count))
+            try await file.volume.write(text.rawBytes, at: 0)
+            try await file.volume.close()
+            try await store.link(draft, to: HiddenName.identity)
+        } catch {
+            try? await file.volume.close()
+            try? await store.remove(draft)
+            if error.code != .alreadyExists { throw error }
+            return try await read(from: store)
+        }
+        try await store.remove(draft)
+        try await store.synchronize(HiddenName.directory)
+        try await store.synchronize("")
+        return try await read(from: store)
+    }
+
+    private static func read(from store: any FileStore) async throws(StorageError) -> String {
+        let file = try await store.open(HiddenName.identity, .readOnly)
+        var bytes = [UInt8](repeating: 0, count: Int(min(file.volume.geometry.size, 256)))
+        var failure: StorageError?
+        do throws(StorageError) {
+            var span = bytes.mutableRawBytes
+            try await file.volume.read(into: &span, at: 0)
+        } catch {
+            failure = error
+        }
+        try? await file.volume.close()
+        if let failure { throw failure }
+        let identity = String(decoding: bytes, as: UTF8.self).split(separator: "\n").first.map(String.init) ?? ""
+        guard identity.utf8.count == 32 else {
+            throw StorageError(
+                .corrupt, "open pool", at: store.location(of: HiddenName.identity), why: "it holds no identity")
+        }
+        return identity
+    }
+}
