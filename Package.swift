@@ -107,7 +107,12 @@ let package = Package(
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),
-        tests("SluiceCLITests", ["SluiceCLI", "BlockStorage"]),
+        tests(
+            "SluiceCLITests",
+            [
+                "SluiceCLI", "BlockStorage", "IORuntime",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
         tests("IntegrationTests", ["Sluice", "QCOW2", "BlockStorage", "IORuntime"]),
     ],
     swiftLanguageModes: [.v6]

@@ -12,6 +12,7 @@ extension Catalog {
                 table.column("capacityBytes", .integer)
                 table.column("capacityIOPS", .integer)
                 table.column("secret", .text)
+                table.column("identity", .text)
             }
             try database.create(table: "volume") { table in
                 table.column("pool", .text).notNull().references("pool", onDelete: .cascade, onUpdate: .cascade)

@@ -13,6 +13,8 @@ struct PoolRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableRec
     var capacityIOPS: Int64?
     /// The name of its secret in the secret store.
     var secret: String?
+    /// What its storage said it was when the pool was registered.
+    var identity: String?
 }
 
 extension Catalog {

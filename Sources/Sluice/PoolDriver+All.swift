@@ -1,6 +1,25 @@
 import BlockStorage
+import FilePool
 
 extension PoolDriver {
     /// The drivers of this build: another pool joins by one line.
-    public static let all: [PoolDriver] = []
+    public static let all: [PoolDriver] = [
+        PoolDriver(scheme: "dir", isLocal: true) { configuration throws(StorageError) in
+            try await openFiles(configuration, .directory)
+        },
+        PoolDriver(scheme: "sharedmountpoint", isLocal: true) { configuration throws(StorageError) in
+            try await openFiles(configuration, .sharedMountPoint(isForced: configuration.url.isForced))
+        },
+    ]
+
+    private static func openFiles(
+        _ configuration: PoolConfiguration, _ kind: FilePool.Kind
+    ) async throws(StorageError) -> OpenedPool {
+        var options = FilePool.Options()
+        options.journalDirectory = configuration.journalDirectory
+        options.isDirect = configuration.isDirect
+        options.expectedIdentity = configuration.identity
+        let pool = try await FilePool.open(configuration.name, kind, path: configuration.url.path, options: options)
+        return OpenedPool(pool, identity: pool.identity)
+    }
 }

@@ -9,8 +9,22 @@ public struct PoolConfiguration: Sendable {
     public var intents: any IntentLog
     /// A private directory in memory for what must outlive the process but not the host; nil where there is none.
     public var journalDirectory: String?
+    /// What the pool answered when it was registered: another storage at the same place must be refused.
+    public var identity: String?
     /// Whether its volumes go past the page cache.
     public var isDirect = false
+}
+
+/// A pool, and what tells its storage from any other.
+public struct OpenedPool: Sendable {
+    public var pool: any StoragePool
+    /// Nil where the storage has no identity of its own.
+    public var identity: String?
+
+    public init(_ pool: any StoragePool, identity: String? = nil) {
+        self.pool = pool
+        self.identity = identity
+    }
 }
 
 /// How the pools of one URL scheme are checked and opened.
@@ -21,11 +35,11 @@ public struct PoolDriver: Sendable {
     /// Whether the pool is a directory of this host, so that its URL has a path and no host.
     public var isLocal: Bool
     /// Opens the pool, and throws unless it answers.
-    public var open: @Sendable (PoolConfiguration) async throws(StorageError) -> any StoragePool
+    public var open: @Sendable (PoolConfiguration) async throws(StorageError) -> OpenedPool
 
     public init(
         scheme: String, parameters: Set<String> = [], isLocal: Bool = false,
-        open: @escaping @Sendable (PoolConfiguration) async throws(StorageError) -> any StoragePool
+        open: @escaping @Sendable (PoolConfiguration) async throws(StorageError) -> OpenedPool
     ) {
         self.scheme = scheme
         self.parameters = parameters

@@ -50,7 +50,7 @@ extension StorageHost {
             _ = try await pool(record.name)
             return PoolSummary(name: record.name, kind: url.scheme, url: record.url)
         }
-        _ = try await open(record.name, url, secret)
+        record.identity = try await open(record, secret: secret).identity
         record.secret = try secret.map { secret throws(StorageError) in try secrets.store(secret) }
         do {
             if let existing = try await catalog.insert(record) {
@@ -69,8 +69,8 @@ extension StorageHost {
     ) throws(StorageError) {
         var same = record
         same.secret = existing.secret
-        let stored = try existing.secret.map { name throws(StorageError) in try secrets.load(name) }
-        guard existing == same, stored == secret else {
+        same.identity = existing.identity
+        guard existing == same, try self.secret(of: existing) == secret else {
             throw StorageError(
                 .alreadyExists, "add pool", at: record.name,
                 why: "it is registered with other values: remove it first, its volumes stay")

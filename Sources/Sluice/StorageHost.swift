@@ -61,7 +61,7 @@ public final class StorageHost: Sendable {
             if let pool = pools[name], pool.url == record.url { return pool.task }
             let task = Task { () async -> Result<any StoragePool, StorageError> in
                 do throws(StorageError) {
-                    return .success(try await self.open(record))
+                    return .success(try await self.open(record, secret: try self.secret(of: record)).pool)
                 } catch {
                     return .failure(error)
                 }
@@ -85,25 +85,24 @@ public final class StorageHost: Sendable {
         guard let record = try await catalog.pool(name) else {
             throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
         }
-        return try await open(record, isDirect: true)
+        return try await open(record, secret: try secret(of: record), isDirect: true).pool
     }
 
-    private func open(_ record: PoolRecord, isDirect: Bool = false) async throws(StorageError) -> any StoragePool {
-        let url = try PoolURL.parse(record.url).url
-        let secret = try record.secret.map { name throws(StorageError) in try secrets.load(name) }
-        return try await open(record.name, url, secret, isDirect: isDirect)
-    }
-
-    /// Opens a pool that need not be registered.
+    /// Opens a pool, which need not be registered.
     func open(
-        _ name: String, _ url: PoolURL, _ secret: Secret?, isDirect: Bool = false
-    ) async throws(StorageError) -> any StoragePool {
+        _ record: PoolRecord, secret: Secret?, isDirect: Bool = false
+    ) async throws(StorageError) -> OpenedPool {
+        let url = try PoolURL.parse(record.url).url
         let driver = try driver(of: url)
         try driver.check(url, secret: secret)
         return try await driver.open(
             PoolConfiguration(
-                name: name, url: url, secret: secret, intents: intents, journalDirectory: Self.journalDirectory(),
-                isDirect: isDirect))
+                name: record.name, url: url, secret: secret, intents: intents,
+                journalDirectory: Self.journalDirectory(), identity: record.identity, isDirect: isDirect))
+    }
+
+    func secret(of record: PoolRecord) throws(StorageError) -> Secret? {
+        try record.secret.map { name throws(StorageError) in try secrets.load(name) }
     }
 
     private func driver(of url: PoolURL) throws(StorageError) -> PoolDriver {

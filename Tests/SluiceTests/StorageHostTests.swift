@@ -21,8 +21,8 @@ struct TestSite {
     var driver: PoolDriver {
         PoolDriver(scheme: "memory") { [storage, other] configuration throws(StorageError) in
             switch configuration.url.path {
-            case "/fast": return storage
-            case "/slow": return other
+            case "/fast": return OpenedPool(storage)
+            case "/slow": return OpenedPool(other)
             default: throw StorageError(.notFound, "open pool", at: "\(configuration.url)")
             }
         }
