@@ -7,7 +7,9 @@ import Testing
         let shell = try TestShell()
         try FileManager.default.createDirectory(atPath: shell.poolPath, withIntermediateDirectories: true)
         let url = "dir://\(shell.poolPath)?deadline=5"
-        let add = ["pool", "add", "p", url, "--tag", "b", "--tag", "a", "--capacity-bytes", "1G", "--capacity-iops", "9"]
+        let add = [
+            "pool", "add", "p", url, "--tag", "b", "--tag", "a", "--capacity-bytes", "1G", "--capacity-iops", "9",
+        ]
         for _ in 0..<2 { #expect(try await shell.sluice(add).status == 0) }
         try await shell.fails("alreadyExists", "pool", "add", "p", url)
         let pools = try #require(try await shell.json("pool", "list")["pools"] as? [[String: Any]])
@@ -41,7 +43,8 @@ import Testing
         try await shell.fails("invalidArgument", "pool", "add", "../p", "dir:///tmp")
         try await shell.fails("invalidArgument", "pool", "add", "p", "dir:///tmp?deadline=0")
         try await shell.fails("notSupported", "pool", "add", "p", "rbd://admin@mon/pool")
-        let shared = try await shell.fails("invalidArgument", "pool", "add", "p", "sharedmountpoint://\(shell.directory)")
+        let shared = try await shell.fails(
+            "invalidArgument", "pool", "add", "p", "sharedmountpoint://\(shell.directory)")
         #expect(shared.error.contains("mount"))
         #expect((try await shell.json("pool", "list")["pools"] as? [Any])?.isEmpty == true)
     }

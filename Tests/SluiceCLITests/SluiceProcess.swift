@@ -98,7 +98,7 @@ final class TestShell: Sendable {
     ) async throws -> CommandResult {
         let (output, error) = (path("out-\(UUID().uuidString)"), path("err-\(UUID().uuidString)"))
         return try await commands.run { () throws -> CommandResult in
-            for file in [output, error] { FileManager.default.createFile(atPath: file, contents: nil) }
+            for file in [output, error] { try Data().write(to: URL(filePath: file)) }
             defer { for file in [output, error] { try? FileManager.default.removeItem(atPath: file) } }
             let process = Process()
             process.executableURL = URL(filePath: program)

@@ -17,6 +17,7 @@ import Testing
             ["volume", "create", "p/v", "--size", "1G", "--min-iops", "-5"],
             ["volume", "create", "p/v", "--size", "1G", "--max-iops", "18446744073709551616"],
             ["volume", "info", "nopool"], ["volume", "info", "p/"], ["volume", "info", "../../etc/passwd"],
+            ["volume", "info", "p/.sluice"],
             ["volume", "info", "p/\u{1}"], ["volume", "info", "p/v@"], ["volume", "set-qos", "p/v"],
             ["volume", "delete", "p/v", "--policy", "purge"], ["volume", "check", "p/v", "--repair", "some"],
             ["serve"], ["serve", "p/v"], ["serve", "p/v", "--listen", "x"], ["serve", "p/v", "--listen", "h:99999"],
@@ -38,7 +39,8 @@ import Testing
     func globalOptions() async throws {
         let shell = try TestShell()
         let places = [
-            ["--json", "--home", shell.path("h"), "pool", "list"], ["pool", "--json", "list", "--home", shell.path("h")],
+            ["--json", "--home", shell.path("h"), "pool", "list"],
+            ["pool", "--json", "list", "--home", shell.path("h")],
             ["pool", "list", "--home=\(shell.path("h"))", "--json", "--log-level", "error"],
         ]
         for arguments in places {
@@ -67,7 +69,8 @@ import Testing
                 group.addTask {
                     let result = try await shell.sluice(command + ["--help"])
                     #expect(result.status == 0 && result.error.isEmpty)
-                    #expect(result.output.contains("Example: sluice") || result.output.contains("Example:\n"), "\(command)")
+                    #expect(
+                        result.output.contains("Example:"), "\(command)")
                 }
             }
             try await group.waitForAll()
