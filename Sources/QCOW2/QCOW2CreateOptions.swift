@@ -12,7 +12,7 @@ public struct QCOW2CreateOptions: Sendable {
         case full
     }
 
-    /// Of the disk, in bytes.
+    /// Of the disk, in bytes; rounded up to whole sectors of 512, since QEMU does not see a part of one.
     public var size: UInt64
     /// 2 or 3.
     public var version: UInt32 = 3

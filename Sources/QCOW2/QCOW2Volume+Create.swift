@@ -36,6 +36,8 @@ private struct ImageBuilder {
     init(_ options: QCOW2CreateOptions, base: any ResizableVolume, dataFile: (any ResizableVolume)?)
         throws(StorageError)
     {
+        var options = options
+        options.size = options.size.addingSaturatingMask(QCOW2Limits.sector - 1)
         try options.check()
         self.options = options
         self.base = base

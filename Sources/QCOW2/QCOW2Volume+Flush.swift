@@ -42,14 +42,13 @@ extension QCOW2Volume {
         }
     }
 
-    /// Runs `body`, which writes metadata, and ends the round. A failure is final: what the image holds is no longer
-    /// known. Only after cancellation, or for want of space, everything can be written again.
+    /// Runs `body`, which writes metadata, and ends the round. After a failure the next round writes everything again,
+    /// unless it was of a kind that is final.
     func leading(_ body: () async throws(StorageError) -> Void) async throws(StorageError) {
         do {
             try await body()
         } catch {
-            let isFinal = ![.cancelled, .noSpace, .quotaExceeded].contains(error.code)
-            state.withLock { $0.flush.end(isComplete: false, failure: isFinal ? error : nil) }
+            state.withLock { $0.flush.end(isComplete: false) }
             throw error
         }
         state.withLock { $0.flush.end(isComplete: true) }
@@ -79,11 +78,10 @@ extension QCOW2Volume {
 
         let oldTable = state.withLock { $0.refcountTableClusters }
         if let table = work.newTable {
-            try await writeHeader { header in
+            try await commitHeader { header in
                 header.refcountTableOffset = table.offset
                 header.refcountTableClusterCount = table.clusterCount
             }
-            try await synchronize()
         } else if !work.tableSectors.isEmpty {
             try await write(work.tableSectors)
             try await synchronize()
@@ -143,9 +141,33 @@ extension QCOW2Volume {
                 vector.append(all.part(position..<position + piece.byteCount, at: piece.offset))
                 position += piece.byteCount
             }
-            try await base.writev(vector, options: [])
+            do {
+                try await base.writev(vector, options: [])
+            } catch {
+                // What the image holds there is not known: only when nothing was lost it is written again.
+                if ![.cancelled, .noSpace, .quotaExceeded].contains(error.code) {
+                    state.withLock { $0.flush.fail(error) }
+                }
+                throw error
+            }
             first = end
         }
+    }
+
+    /// Writes the header and makes it durable: from then on other tables count. A failure is final, since nobody knows
+    /// which do, and cancellation does not reach here.
+    func commitHeader(_ update: @escaping @Sendable (inout QCOW2Header) -> Void) async throws(StorageError) {
+        let result = await Task { () -> Result<Void, StorageError> in
+            do throws(StorageError) {
+                try await writeHeader(update)
+                try await synchronize()
+                return .success(())
+            } catch {
+                state.withLock { $0.flush.fail(error) }
+                return .failure(error)
+            }
+        }.value
+        try result.get()
     }
 
     /// Writes the header's fields in its first sector, which storage writes whole or not at all, and takes them over.

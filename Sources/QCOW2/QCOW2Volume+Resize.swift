@@ -2,12 +2,13 @@ import BlockStorage
 import IORuntime
 
 extension QCOW2Volume {
-    /// Sets the size of the disk in bytes. What it gains reads as zeros; what it loses is freed. Power loss in between
+    /// Sets the size of the disk in bytes, rounded up to whole sectors of 512, since QEMU does not see a part of one. What it gains reads as zeros; what it loses is freed. Power loss in between
     /// leaves the old or the new size.
     ///
     /// Throws `notSupported` for an image of version 2 with snapshots, which do not record their own size there.
     public func resize(to size: UInt64) async throws(StorageError) {
         try checkWritable()
+        let size = size.addingSaturatingMask(QCOW2Limits.sector - 1)
         try await change { () async throws(StorageError) in
             try state.withLock { state throws(StorageError) in try check(state, 0, 0) }
         }
@@ -40,12 +41,11 @@ extension QCOW2Volume {
             state.withLock { $0.dataSize = size }
         }
         // What a longer backing file has there, or what was left of a disk that had been longer, must not show.
-        let firstCluster = min(layout.roundedUp(old), size)
-        try await writeZeroBytes(old..<firstCluster)
-        try await zeroClusters(firstCluster..<layout.roundedUp(size), .free)
+        let firstCluster = layout.roundedUp(old)
+        try await writeZeroBytes(old..<min(firstCluster, size))
+        if firstCluster < size { try await zeroClusters(firstCluster..<layout.roundedUp(size), .free) }
         try await settle()
-        try await writeHeader { $0.size = size }
-        try await synchronize()
+        try await commitHeader { $0.size = size }
         state.withLock { $0.didResize(to: size) }
     }
 
@@ -63,11 +63,10 @@ extension QCOW2Volume {
             try await write([MetadataWrite(offset: offset, content: .words(words))])
             try await synchronize()
             let old = state.withLock { $0.l1Clusters }
-            try await writeHeader { header in
+            try await commitHeader { header in
                 header.l1TableOffset = offset
                 header.l1EntryCount = UInt32(count)
             }
-            try await synchronize()
             state.withLock { state in
                 state.l1 = Array(words.prefix(Int(count)))
                 state.freed.append(old)
@@ -92,8 +91,7 @@ extension QCOW2Volume {
     }
 
     private func shrink(to size: UInt64, l1EntryCount: Int) async throws(StorageError) {
-        try await writeHeader { $0.size = size }
-        try await synchronize()
+        try await commitHeader { $0.size = size }
         state.withLock { $0.didResize(to: size) }
         // The last table that stays maps clusters past the end, and the others go as a whole.
         var cluster = layout.clusterCount(forSize: size)

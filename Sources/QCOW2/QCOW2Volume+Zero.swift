@@ -81,9 +81,7 @@ extension QCOW2Volume {
             switch state.withLock({ $0.zero(position..<range.upperBound, mode, backingSize: backingSize) }) {
             case .done(let byteCount): position += byteCount
             case .write(let byteCount):
-                let size = state.withLock { $0.size }
-                let end = min(position + byteCount, size)
-                if position < end { try await writeZeroBytes(position..<end) }
+                try await writeZeroBytes(position..<position + byteCount)
                 position += byteCount
             case .load(let piece): try await load(piece)
             case .prepareTable(let index): try await prepareTable(index)
@@ -165,7 +163,7 @@ extension QCOW2State {
         }
         if !hasBacking, old == .unallocated, oldBitmap == .none { return nil }
         // The data file holds zeros now.
-        if header.hasExternalData, old.offset != 0, !layout.hasExtendedL2 || oldBitmap == .allAllocated { return nil }
+        if header.hasExternalData, old.hasCluster, !layout.hasExtendedL2 || oldBitmap == .allAllocated { return nil }
 
         let canKeep = header.version == 3 && !old.isCompressed && old.offset != 0 && old.isCopied
         let isKept = mode == .keep && canKeep || header.hasExternalData

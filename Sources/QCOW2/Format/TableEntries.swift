@@ -38,6 +38,8 @@ struct L2Entry: Equatable, Sendable {
 
     /// The host cluster; 0 where there is none. Meaningless for compressed clusters.
     var offset: UInt64 { word & Self.offsetMask }
+    /// Whether there is a host cluster, for entries that are not compressed. In an external data file it may be at 0.
+    var hasCluster: Bool { word & (Self.offsetMask | Self.copiedFlag) != 0 }
     var isCompressed: Bool { word & Self.compressedFlag != 0 }
     /// The host cluster's refcount is exactly 1; only kept in the active tables.
     var isCopied: Bool { word & Self.copiedFlag != 0 }

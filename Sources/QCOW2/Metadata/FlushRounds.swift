@@ -39,11 +39,10 @@ struct FlushRounds {
     /// Nothing is flushed any more.
     mutating func fail(_ failure: StorageError) { self.failure = self.failure ?? failure }
 
-    /// The leader has finished, given up (`isComplete` false), or failed for good.
-    mutating func end(isComplete: Bool, failure: StorageError? = nil) {
+    /// The leader has finished, or given up.
+    mutating func end(isComplete: Bool) {
         isRunning = false
         if isComplete { finished = started }
-        self.failure = self.failure ?? failure
         let waiting = waiters
         waiters = []
         for waiter in waiting { waiter.resume() }

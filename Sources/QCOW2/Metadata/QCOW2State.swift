@@ -9,6 +9,9 @@ struct QCOW2State {
     /// Bits that no entry of an allocated or zero cluster may have.
     let invalidEntryBits: UInt64
 
+    /// No guest data lies below: there is the header, except in an external data file.
+    private let firstDataOffset: UInt64
+
     /// Of the disk, in bytes: the header's, or that of the snapshot which is read.
     var size: UInt64
     /// The active L1 table, or that of the snapshot, in this machine's byte order.
@@ -59,6 +62,7 @@ struct QCOW2State {
         invalidEntryBits =
             ~(L2Entry.offsetMask | L2Entry.copiedFlag | (header.version == 3 && !header.hasExtendedL2 ? 1 : 0))
             | header.layout.clusterMask & L2Entry.offsetMask
+        firstDataOffset = header.hasExternalData ? 0 : header.clusterSize
         self.size = size
         self.l1 = l1
         self.baseSize = baseSize
@@ -127,11 +131,11 @@ extension QCOW2State {
         var end = layout.clusterSize - inCluster
         var next = word + 1
         let words = layout.wordsPerSlice
-        if entry.isZero || entry.offset == 0 {
+        if entry.isZero || !entry.hasCluster {
             let kind = entry.isZero
             while end < limit, next < words {
                 let other = L2Entry(slices.slots[slot].words[next])
-                guard !other.isCompressed, other.isZero == kind, kind || other.offset == 0 else { break }
+                guard !other.isCompressed, other.isZero == kind, kind || !other.hasCluster else { break }
                 end += layout.clusterSize
                 next += 1
             }
@@ -149,12 +153,19 @@ extension QCOW2State {
     /// A run of host bytes, as far as the volume below has them: a file may end inside its last cluster.
     @inline(__always)
     private func hostMapping(_ host: UInt64, _ byteCount: UInt64, _ offset: UInt64) -> Lookup<Mapping> {
-        if host + byteCount <= dataSize { return .found(Mapping(place: .host(host), byteCount: byteCount)) }
+        if host + byteCount <= dataSize, host >= firstDataOffset {
+            return .found(Mapping(place: .host(host), byteCount: byteCount))
+        }
         return cutMapping(host, byteCount, offset)
     }
 
     @inline(never)
     private func cutMapping(_ host: UInt64, _ byteCount: UInt64, _ offset: UInt64) -> Lookup<Mapping> {
+        if host < firstDataOffset {
+            return .invalid(
+                StorageError(
+                    .corrupt, "map", at: "guest offset \(offset)", why: "its data would be at \(host), in the header"))
+        }
         if host < dataSize { return .found(Mapping(place: .host(host), byteCount: dataSize - host)) }
         if header.hasExternalData || host & ~layout.clusterMask < dataSize {
             let end = layout.clusterSize - host & layout.clusterMask
@@ -202,7 +213,7 @@ extension QCOW2State {
             return .found(
                 Mapping(place: .compressed(entry), byteCount: min(limit, layout.clusterSize - inCluster)))
         }
-        guard entry.word & invalidEntryBits == 0, bitmap.isValid, entry.offset != 0 || bitmap.allocated == 0 else {
+        guard entry.word & invalidEntryBits == 0, bitmap.isValid, entry.hasCluster || bitmap.allocated == 0 else {
             return .invalid(invalidEntry(entry, offset))
         }
         let first = layout.subcluster(of: offset)
@@ -227,7 +238,7 @@ extension QCOW2State {
         if !refcounts.metadataClusters.isEmpty {
             for word in stride(from: 0, to: words.count, by: layout.wordsPerEntry) {
                 let entry = L2Entry(words[word])
-                if entry.isCompressed || entry.offset == 0 { continue }
+                if entry.isCompressed || !entry.hasCluster { continue }
                 isSuspect = isSuspect || refcounts.metadataClusters.contains(layout.cluster(of: entry.offset))
             }
         }

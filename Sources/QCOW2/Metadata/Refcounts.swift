@@ -180,6 +180,15 @@ struct Refcounts {
         return 0
     }
 
+    /// Takes over another table; nothing here may be unwritten.
+    mutating func reset(table: [UInt64]) {
+        self.table = table
+        blocks = [:]
+        dirtyEntries = []
+        dirtyBlocks = []
+        firstFree = 0
+    }
+
     /// Moves to a larger table: all entries have to be written.
     mutating func markAllEntriesDirty() { dirtyEntries = Set(0..<usedEntryCount) }
 

@@ -58,7 +58,7 @@ extension QCOW2State {
         let word = layout.word(of: layout.cluster(of: offset))
         let entry = L2Entry(slices.slots[slot].words[word])
         let inCluster = offset & layout.clusterMask
-        guard !entry.isCompressed, !entry.isZero, entry.offset != 0, layout.isAligned(entry.offset),
+        guard !entry.isCompressed, !entry.isZero, entry.hasCluster, layout.isAligned(entry.offset),
             entry.isCopied || header.hasExternalData
         else { return nil }
         if layout.hasExtendedL2 {
@@ -105,7 +105,7 @@ extension QCOW2State {
         let last = layout.cluster(of: offset + limit - 1)
         repeat {
             let entry = L2Entry(slices.slots[slot].words[layout.word(of: cluster)])
-            if !entry.isCompressed, entry.offset != 0, !header.hasExternalData,
+            if !entry.isCompressed, entry.hasCluster, !header.hasExternalData,
                 refcounts.metadataClusters.contains(layout.cluster(of: entry.offset))
             {
                 return StorageError(

@@ -25,25 +25,25 @@ struct ImageShape: Sendable, CustomTestStringConvertible {
 
     /// Small caches and small sizes, so that every table grows and every cache evicts.
     static let all: [ImageShape] = [
-        ImageShape(version: 2, clusterSize: 512, size: 300_000),
-        ImageShape(clusterSize: 512, refcountBits: 64, size: 1_000_001),
-        ImageShape(clusterSize: 512, refcountBits: 1, backingSize: 200_000, size: 500_000),
-        ImageShape(clusterSize: 512, refcountBits: 16, size: 9_000_000),
+        ImageShape(version: 2, clusterSize: 512, size: 300_032),
+        ImageShape(clusterSize: 512, refcountBits: 64, size: 1_000_448),
+        ImageShape(clusterSize: 512, refcountBits: 1, backingSize: 200_000, size: 500_224),
+        ImageShape(clusterSize: 512, refcountBits: 16, size: 9_000_448),
         ImageShape(version: 2, clusterSize: 4096, backingSize: 1_000_000, size: 700_416),
-        ImageShape(clusterSize: 4096, refcountBits: 2, size: 3_000_000),
-        ImageShape(clusterSize: 4096, refcountBits: 32, backingSize: 1_500_000, preallocation: .off, size: 3_000_000),
-        ImageShape(version: 2, clusterSize: 65536, size: 8_000_512),
-        ImageShape(clusterSize: 65536, refcountBits: 8, backingSize: 3_000_000, size: 8_000_000),
-        ImageShape(clusterSize: 65536, preallocation: .metadata, size: 4_000_000),
-        ImageShape(clusterSize: 65536, refcountBits: 4, preallocation: .full, size: 2_000_000),
-        ImageShape(clusterSize: 16384, hasExtendedL2: true, size: 3_000_000),
-        ImageShape(clusterSize: 65536, hasExtendedL2: true, backingSize: 4_000_000, size: 8_000_000),
+        ImageShape(clusterSize: 4096, refcountBits: 2, size: 3_000_320),
+        ImageShape(clusterSize: 4096, refcountBits: 32, backingSize: 1_500_000, size: 3_000_320),
+        ImageShape(version: 2, clusterSize: 65536, size: 4_000_256),
+        ImageShape(clusterSize: 65536, refcountBits: 8, backingSize: 3_000_000, size: 4_000_256),
+        ImageShape(clusterSize: 65536, preallocation: .metadata, size: 4_000_256),
+        ImageShape(clusterSize: 65536, refcountBits: 4, preallocation: .full, size: 2_000_384),
+        ImageShape(clusterSize: 16384, hasExtendedL2: true, size: 3_000_320),
+        ImageShape(clusterSize: 65536, hasExtendedL2: true, backingSize: 2_000_000, size: 4_000_256),
         ImageShape(
-            clusterSize: 65536, hasExtendedL2: true, backingSize: 2_000_000, preallocation: .metadata, size: 4_000_000),
-        ImageShape(clusterSize: 2 << 20, size: 20_000_000),
-        ImageShape(clusterSize: 2 << 20, hasExtendedL2: true, backingSize: 9_000_000, size: 20_000_000),
-        ImageShape(clusterSize: 65536, hasExternalData: true, size: 3_000_000),
-        ImageShape(clusterSize: 4096, backingSize: 500_000, hasExternalData: true, size: 1_000_000),
+            clusterSize: 65536, hasExtendedL2: true, backingSize: 2_000_000, preallocation: .metadata, size: 4_000_256),
+        ImageShape(clusterSize: 2 << 20, size: 9_000_448),
+        ImageShape(clusterSize: 2 << 20, hasExtendedL2: true, backingSize: 5_000_000, size: 9_000_448),
+        ImageShape(clusterSize: 65536, hasExternalData: true, size: 3_000_320),
+        ImageShape(clusterSize: 4096, backingSize: 500_000, hasExternalData: true, size: 1_000_448),
     ]
 }
 
@@ -114,16 +114,17 @@ final class ImageModel {
             switch Int.random(in: 0..<6, using: &generator) {
             case 0: 1
             case 1: 4096
-            case 2: shape.clusterSize
-            case 3: 3 * shape.clusterSize
-            case 4: 20 * shape.clusterSize
+            case 2: min(shape.clusterSize, 1 << 19)
+            case 3: min(3 * shape.clusterSize, 1 << 20)
+            case 4: min(20 * shape.clusterSize, 1 << 19)
             default: 512
             }
         var start = UInt64.random(in: 0..<size, using: &generator)
         var length = UInt64.random(in: 1...longest, using: &generator)
         if Bool.random(using: &generator) {
             start = start / shape.clusterSize * shape.clusterSize
-            if Bool.random(using: &generator) { length = max(1, length / shape.clusterSize) * shape.clusterSize }
+            let rounded = max(1, length / shape.clusterSize) * shape.clusterSize
+            if Int.random(in: 0..<10, using: &generator) < (rounded > 1 << 20 ? 1 : 5) { length = rounded }
         }
         return start..<min(size, start + length)
     }
@@ -189,6 +190,17 @@ final class ImageModel {
         } else {
             contents += repeatElement(0, count: Int(size) - contents.count)
         }
+    }
+
+    /// Reads a snapshot beside the open image.
+    func verifySnapshot(_ name: String, _ expected: [UInt8]) async throws {
+        try await volume.flush()
+        var options = Self.options(shape, dataFile?.copy(), backingContents)
+        options.snapshot = name
+        let snapshot = try await QCOW2Volume.open(base.copy(), options)
+        #expect(snapshot.geometry.size == UInt64(expected.count) && snapshot.geometry.isReadOnly)
+        expectSame(try await snapshot.bytes(0..<UInt64(expected.count)), expected[...], "snapshot \(name)")
+        try await snapshot.close()
     }
 
     /// Reads everything here and with QEMU, and lets `qemu-img check` look at the closed image.
