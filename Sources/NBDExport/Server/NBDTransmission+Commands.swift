@@ -2,10 +2,9 @@ import BlockStorage
 import IORuntime
 
 /// Carrying out requests that were found to be valid, and answering them.
-extension NBDConnection {
+extension NBDTransmission {
     /// Reads into `buffer`, behind the room for the reply's header, and sends both as one.
     func performRead(_ request: NBDRequest, _ buffer: inout IOBuffer, _ signal: IOSignal) async {
-        guard let session else { return }
         let byteCount = Int(request.length)
         if byteCount == 0 { return await replySuccess(to: request, signal) }
         do throws(StorageError) {
@@ -51,7 +50,6 @@ extension NBDConnection {
 
     /// Writes the payload that was received.
     func performWrite(_ request: NBDRequest, _ data: RawSpan, _ signal: IOSignal) async {
-        guard let session else { return }
         do throws(StorageError) {
             if data.byteCount > 0 {
                 try await session.write(
@@ -69,7 +67,7 @@ extension NBDConnection {
 
     /// Carries out a request without data.
     func serveControl(_ command: NBDCommand, _ request: NBDRequest, _ signal: IOSignal) async {
-        guard let volume = session?.volume else { return }
+        let volume = session.volume
         do throws(StorageError) {
             switch command {
             case .flush: try await volume.flush()
@@ -93,7 +91,6 @@ extension NBDConnection {
 
     /// Reads a range so that the caches below have it. As this is only a hint, no more is read than one request may.
     private func fetch(_ range: Range<UInt64>) async throws(StorageError) {
-        guard let session else { return }
         let piece = UInt64(1 << 20)
         var buffer = IOBuffer(byteCount: Int(piece))
         let end = min(range.upperBound, range.lowerBound.addingSaturating(UInt64(NBD.largestPayload)))
@@ -110,12 +107,11 @@ extension NBDConnection {
     /// Looks extents up a part at a time, so that neither a range of 4 GiB nor tiny clusters cost unbounded memory.
     private func blockStatus(of request: NBDRequest) async throws(StorageError) -> NBDBlockStatus {
         var status = NBDBlockStatus(requested: request.range, requestOne: request.flags.contains(.requestOne))
-        guard let volume = session?.volume else { return status }
         let part = UInt64(64 << 20)
         while true {
             let start = status.end
             let end = min(request.range.upperBound, start.addingSaturating(part))
-            guard status.add(try await volume.extents(in: start..<end)) else { return status }
+            guard status.add(try await session.volume.extents(in: start..<end)) else { return status }
             if status.end == start {
                 throw StorageError(.internalError, "list extents", at: "byte \(start)", why: "the volume reported none")
             }
@@ -133,7 +129,7 @@ extension NBDConnection {
     /// The reply to a request that succeeded and returns no data.
     @inline(__always)
     private func replySuccess(to request: NBDRequest, _ signal: IOSignal) async {
-        let isStructured = session?.usesStructuredReplies == true
+        let isStructured = session.usesStructuredReplies
         await replies.append(upTo: NBDReply.chunkHeaderByteCount, signal) { bytes in
             if isStructured {
                 NBDReply.storeLastChunk(.none, cookie: request.cookie, length: 0, into: &bytes)
@@ -149,7 +145,7 @@ extension NBDConnection {
         to request: NBDRequest, failure: NBDErrorNumber, _ message: String, _ signal: IOSignal
     ) async {
         counters.errors &+= 1
-        let isStructured = session?.usesStructuredReplies == true
+        let isStructured = session.usesStructuredReplies
         await replies.append(upTo: NBDReply.longestShortReply, signal) { bytes in
             if isStructured {
                 return NBDReply.storeError(cookie: request.cookie, error: failure, message: message, into: &bytes)
