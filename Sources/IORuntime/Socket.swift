@@ -137,6 +137,8 @@ public final class Socket: Sendable {
         let accepted = try await IOExecutor.perform(unsafe IORequest(.accept, descriptor.rawValue)).checked("accept")
         let socket = Socket(owning: FileDescriptor(rawValue: Int32(accepted)))
         try? Self.set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
+        // A peer whose host died is noticed some day, rather than kept for ever.
+        try? Self.set(socket, SOL_SOCKET, SO_KEEPALIVE, 1)
         return socket
     }
 

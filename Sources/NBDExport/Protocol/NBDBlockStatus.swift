@@ -46,9 +46,6 @@ struct NBDBlockStatus {
         return end < requested.upperBound
     }
 
-    /// Whether anything is described: a reply without a descriptor would be malformed.
-    var isEmpty: Bool { descriptors.isEmpty }
-
     /// Stores the reply; returns its length in bytes.
     func store(cookie: UInt64, into bytes: inout MutableRawSpan) -> Int {
         let payload = 4 + 8 * descriptors.count

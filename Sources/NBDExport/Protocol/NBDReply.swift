@@ -56,7 +56,7 @@ enum NBDReply {
     static func storeError(
         cookie: UInt64, error: NBDErrorNumber, message: String, into bytes: inout MutableRawSpan
     ) -> Int {
-        var message = Substring(message)
+        var message = message.prefix(longestMessage)
         while message.utf8.count > longestMessage { message.removeLast() }
         let messageByteCount = message.utf8.count
         storeLastChunk(.error, cookie: cookie, length: 6 + messageByteCount, into: &bytes)

@@ -6,8 +6,8 @@ extension NBDServer {
         /// Requests in flight for each client; what it sends beyond that waits in its socket. At least 1.
         public var largestRequestCount = 64
         /// Memory for payloads of more than 28 KiB in flight, for each client, in bytes. One request of the largest
-        /// size, 32 MiB, always fits.
-        public var largestPayloadMemory = 64 << 20
+        /// size, 32 MiB, is served even where it is larger.
+        public var largestPayloadMemory = 32 << 20
         /// How long a client may take to choose its export.
         public var handshakeDeadline: Duration = .seconds(30)
         /// How long `stop` waits for requests in flight before it disconnects clients and cancels.
