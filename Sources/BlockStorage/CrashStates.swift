@@ -75,7 +75,7 @@ public struct CrashStates: Sendable {
             {
                 let volume = settled.copy()
                 for entry in settledCount..<cut where takesEffect(entry) {
-                    apply(entry, fates[entry] ?? .done, to: volume)
+                    apply(entry, fates[entry] ?? .done, to: volume, after: settledCount)
                 }
                 stateCount += 1
                 try await body(
@@ -137,19 +137,44 @@ public struct CrashStates: Sendable {
         }
     }
 
-    private func apply(_ entry: Int, _ fate: Fate, to volume: MemoryVolume) {
+    private func apply(_ entry: Int, _ fate: Fate, to volume: MemoryVolume, after settledCount: Int) {
+        let sectors = sectors(of: entry)
+        let landed: (UInt64) -> Bool
         switch fate {
-        case .lost: break
-        case .done: volume.apply(log[entry].operation)
+        case .lost: return
+        case .done: landed = { _ in true }
         case .torn(let salt):
-            for sector in sectors(of: entry) {
+            landed = { sector in
                 var hash = SeededGenerator(seed: salt &+ sector)
-                if hash.next() & 1 == 0 {
-                    let start = sector * Self.sectorSize
-                    volume.apply(log[entry].operation, in: start..<start + Self.sectorSize)
-                }
+                return hash.next() & 1 == 0
             }
         }
+        // A sector that is written in part is written whole, with everything that was written to it before.
+        for sector in partialSectors(of: entry) where landed(sector) {
+            for earlier in settledCount..<entry where takesEffect(earlier) && self.sectors(of: earlier).contains(sector)
+            {
+                volume.apply(log[earlier].operation, in: bytes(of: sector))
+            }
+        }
+        if fate == .done { return volume.apply(log[entry].operation) }
+        for sector in sectors where landed(sector) { volume.apply(log[entry].operation, in: bytes(of: sector)) }
+    }
+
+    private func bytes(of sector: UInt64) -> Range<UInt64> {
+        sector * Self.sectorSize..<sector * Self.sectorSize + Self.sectorSize
+    }
+
+    /// The sectors of which a request changes only a part.
+    private func partialSectors(of entry: Int) -> [UInt64] {
+        let range: Range<UInt64>
+        switch log[entry].operation {
+        case .write(let offset, let bytes): range = offset..<offset + UInt64(bytes.count)
+        case .writeZeroes(let zeroed), .discard(let zeroed): range = zeroed
+        case .resize, .flush, .durable: return []
+        }
+        if range.isEmpty { return [] }
+        let first = range.lowerBound / Self.sectorSize, last = (range.upperBound - 1) / Self.sectorSize
+        return (first == last ? [first] : [first, last]).filter { bytes(of: $0).clamped(to: range) != bytes(of: $0) }
     }
 
     private func description(_ cut: Int, _ fates: [Int: Fate]) -> String {

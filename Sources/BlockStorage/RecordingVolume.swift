@@ -64,6 +64,36 @@ public final class RecordingVolume: ResizableVolume {
         if options.contains(.forceUnitAccess) { markDurable(entry) }
     }
 
+    public func readv(_ vector: IOVector) async throws(StorageError) {
+        try await base.readv(vector)
+    }
+
+    /// Segments that follow each other on the volume are recorded as one write, as storage gets them.
+    public func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
+        var entries: [Int] = []
+        defer { for entry in entries { end(entry) } }
+        var start: UInt64 = 0
+        var bytes: [UInt8] = []
+        for index in 0..<vector.count {
+            let segment = vector[index]
+            try geometry.check(segment.offset, segment.byteCount)
+            if segment.offset != start + UInt64(bytes.count), !bytes.isEmpty {
+                entries.append(begin(.write(offset: start, bytes: bytes)))
+                bytes.removeAll()
+            }
+            if bytes.isEmpty { start = segment.offset }
+            await vector.withBytes(of: index) { span in
+                let count = bytes.count
+                bytes += repeatElement(0, count: span.byteCount)
+                var copied = bytes.mutableRawBytes
+                copied.copy(from: span.bytes, to: count)
+            }
+        }
+        if !bytes.isEmpty { entries.append(begin(.write(offset: start, bytes: bytes))) }
+        try await base.writev(vector, options: options)
+        if options.contains(.forceUnitAccess) { entries.forEach { markDurable($0) } }
+    }
+
     public func flush() async throws(StorageError) {
         let pending = state.withLock { ($0.inFlight.sorted(), $0.entries.count) }
         try await base.flush()

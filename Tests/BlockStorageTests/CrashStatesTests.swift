@@ -43,6 +43,18 @@ struct CrashStatesTests {
         #expect(Set(states.map(\.sectors)) == [[0, 0], [7, 0], [0, 7], [7, 7]])
     }
 
+    @Test("a sector that is written in part brings what was written to it before")
+    func partialSectors() async throws {
+        let volume = RecordingVolume(MemoryVolume(size: 512))
+        try await volume.write([UInt8](repeating: 1, count: 256).rawBytes, at: 0)
+        try await volume.write([UInt8](repeating: 2, count: 256).rawBytes, at: 256)
+        var contents: Set<[UInt8]> = []
+        await CrashStates(of: volume.log, startingFrom: MemoryVolume(size: 512)).forEach { state in
+            contents.insert([state.volume.contents[0], state.volume.contents[256]])
+        }
+        #expect(contents == [[0, 0], [1, 0], [1, 2]])
+    }
+
     @Test("overlapping writes keep their order")
     func order() async throws {
         let volume = RecordingVolume(MemoryVolume(size: 512))

@@ -88,7 +88,8 @@ extension ImageCheck {
 
     private mutating func walkL2Table(at table: UInt64, times: UInt32, isActive: Bool) async throws(StorageError) {
         let words = try await reader.words(at: table, count: Int(layout.clusterSize / 8))
-        for index in stride(from: 0, to: words.count, by: layout.wordsPerEntry) {
+        for number in 0..<layout.l2EntryCount {
+            let index = number * layout.wordsPerEntry
             let entry = L2Entry(words[index])
             let subclusters = SubclusterBitmap(layout.hasExtendedL2 ? words[index + 1] : 0)
             if entry.word == 0 && subclusters.word == 0 { continue }
