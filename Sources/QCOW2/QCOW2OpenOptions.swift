@@ -11,6 +11,8 @@ public struct QCOW2OpenOptions: Sendable {
     public var dataFile: (any ResizableVolume)?
     /// The name or id of the internal snapshot to read instead of the current state; implies `isReadOnly`.
     public var snapshot: String?
+    /// Keeps acknowledged writes through the death of this process; `nil` promises only what a flush promises.
+    public var journal: QCOW2Journal?
     /// The most memory for L2 tables, in bytes. As much as the disk has is used, up to this.
     public var cacheByteCount = 32 << 20
 

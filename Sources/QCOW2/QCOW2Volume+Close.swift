@@ -57,6 +57,7 @@ extension QCOW2Volume {
     /// Leaves the image as small and as tidy as it can be; the caller is alone.
     private func finishSession() async throws(StorageError) {
         try await settle()
+        try await endSession()
         if let end = try await lastUsedByte() {
             try await base.resize(to: end)
         }

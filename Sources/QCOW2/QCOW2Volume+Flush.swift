@@ -319,6 +319,7 @@ extension QCOW2State {
         work.l1Sectors = dirtyL1Sectors
         dirtyL1Sectors = []
         work.end = min(work.end, QCOW2Limits.hostOffset)
+        journal?.beginFlush()
 
         if requests.isEarlierEpochDrained, !freed.hasClosed {
             freed.close()
@@ -348,6 +349,7 @@ extension QCOW2State {
             blocks: Dictionary(uniqueKeysWithValues: work.blocks.map { ($0.index, $0.version) }),
             entries: work.tableEntries)
         slices.markWritten(work.slices)
+        journal?.endFlush()
         if closedEpochInFlush {
             closedEpochInFlush = false
             freed.markDurable()

@@ -61,16 +61,37 @@ extension QCOW2Volume {
         while !state.withLock({ $0.isReadyForWriting }) { try await load(.header) }
     }
 
-    /// Clears the autoclear features that this module does not keep up, as the specification asks.
+    /// Clears the autoclear features that this module does not keep up, as the specification asks, and binds the
+    /// journal to the image.
     private func markWriting() async throws(StorageError) {
         let old = state.withLock { $0.header.autoclearFeatures }
-        let new = old.intersection(.rawExternalData)
-        if new != old {
-            try await writeHeader { $0.autoclearFeatures = new }
-            // Nothing that they would be wrong about may become durable before.
-            try await synchronize()
+        var new = old.intersection(.rawExternalData)
+        var writer: JournalWriter?
+        if let journal {
+            new.insert(.session)
+            new.sessionTag |= UInt64.random(in: .min ... .max)
+            writer = try JournalWriter(journal, tag: new.sessionTag)
         }
-        state.withLock { $0.isReadyForWriting = true }
+        let marked = new
+        if marked != old {
+            try await writeHeader { $0.autoclearFeatures = marked }
+            // Nothing that the features would be wrong about may become durable before. The mark of a session is of
+            // no use after the host has died.
+            if !old.subtracting(marked).subtracting(.sessionMarks).isEmpty { try await synchronize() }
+        }
+        state.withLock { state in
+            state.journal = writer
+            state.isReadyForWriting = true
+        }
+    }
+
+    /// Takes the mark of this session from the image, whose tables are all written, and removes the journal.
+    func endSession() async throws(StorageError) {
+        guard let writer = state.withLock({ $0.journal }) else { return }
+        try await writeHeader { $0.autoclearFeatures.sessionTag = 0 }
+        try await synchronize()
+        state.withLock { $0.journal = nil }
+        MappedFile.remove(writer.path)
     }
 
     private func finishLoading(_ piece: MetadataPiece) {

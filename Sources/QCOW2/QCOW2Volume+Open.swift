@@ -33,14 +33,20 @@ extension QCOW2Volume {
         var state = QCOW2State(
             header: header, headerSector: sector, size: header.size, l1: l1, refcountTable: table,
             cacheByteCount: options.cacheByteCount,
-            baseSize: base.geometry.size, dataSize: (options.dataFile ?? base).geometry.size)
+            baseSize: base.geometry.size, dataSize: (options.dataFile ?? base).geometry.size,
+            commitsTables: header.version == 2 && options.journal != nil)
         state.snapshots = snapshots
         if let name = options.snapshot {
             try await select(name, base, &state)
         } else if !isReadOnly {
             state.collectMetadata()
         }
-        return QCOW2Volume(base: base, options: options, header: header, state: state, isReadOnly: isReadOnly)
+        let volume = QCOW2Volume(
+            base: base, options: options, header: header, state: state, isReadOnly: isReadOnly)
+        if let journal = volume.journal, options.snapshot == nil {
+            try await volume.recover(journal, tag: header.autoclearFeatures.sessionTag)
+        }
+        return volume
     }
 
     private static func checkState(_ header: QCOW2Header, isReadOnly: Bool) throws(StorageError) {

@@ -46,7 +46,9 @@ extension QCOW2Volume {
             try await body()
         }
         // Outside the gate: whoever holds the tables may be waiting for the requests in it.
-        let round = state.withLock { state in state.needsFlush(dirtyLimit) ? state.flush.nextRound : nil }
+        let round = state.withLock { state in
+            state.needsFlush(dirtyLimit) ? state.flush.nextRound : nil
+        }
         if let round { try await flush(round) }
     }
 
@@ -307,7 +309,8 @@ extension QCOW2State {
 
     /// Whether so much is unwritten, or waits to be freed, that it should not wait for a flush.
     func needsFlush(_ dirtyLimit: Int) -> Bool {
-        slices.dirtyCount * layout.sliceByteCount > dirtyLimit
+        journal?.isHalfFull == true || commitsTables && (slices.dirtyCount > 0 || !dirtyL1Sectors.isEmpty)
+            || slices.dirtyCount * layout.sliceByteCount > dirtyLimit
             || freed.count > 16384 && freed.count << UInt64(layout.clusterBits) > 1 << 30
     }
 }

@@ -20,6 +20,7 @@ public final class QCOW2Volume: ResizableVolume {
     let isVersion2: Bool
     let hasExternalData: Bool
     let hasRawExternalData: Bool
+    let journal: QCOW2Journal?
     let state: Locked<QCOW2State>
     /// Bytes of changed L2 entries that are kept in memory before they are written even without a flush.
     let dirtyLimit: Int
@@ -36,6 +37,7 @@ public final class QCOW2Volume: ResizableVolume {
         isVersion2 = header.version == 2
         hasExternalData = header.hasExternalData
         hasRawExternalData = header.autoclearFeatures.contains(.rawExternalData)
+        journal = header.version == 2 ? nil : options.journal
         dirtyLimit = max(options.cacheByteCount / 4, 256 << 10)
         self.state = Locked(state)
     }

@@ -60,6 +60,8 @@ public struct QCOW2AutoclearFeatures: OptionSet, Sendable, Hashable {
     }
 
     static let sessionTagMask: UInt64 = ~0xffff
+    /// All bits of the mark.
+    static let sessionMarks = QCOW2AutoclearFeatures(rawValue: sessionTagMask)
 }
 
 /// How compressed clusters are compressed.

@@ -41,6 +41,9 @@ struct QCOW2State {
     var growth = Growth()
     var decompressed = DecompressedClusters()
     var compressedTail = CompressedTail()
+    var journal: JournalWriter?
+    /// Changed tables are written before a request ends, for want of a journal that could be bound to the image.
+    let commitsTables: Bool
     var isClosed = false
     /// The header says that it is being written; see `prepareForWriting`.
     var isReadyForWriting = false
@@ -54,8 +57,9 @@ struct QCOW2State {
     init(
         header: QCOW2Header, headerSector: [UInt8], size: UInt64, l1: [UInt64], refcountTable: [UInt64],
         cacheByteCount: Int, baseSize: UInt64,
-        dataSize: UInt64
+        dataSize: UInt64, commitsTables: Bool = false
     ) {
+        self.commitsTables = commitsTables
         self.header = header
         self.headerSector = headerSector
         layout = header.layout

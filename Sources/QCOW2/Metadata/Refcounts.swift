@@ -123,6 +123,13 @@ struct Refcounts {
         return try count(of: cluster)
     }
 
+    /// Makes sure that `cluster`, which a session before had taken, counts at least once.
+    mutating func claim(_ cluster: UInt64) throws(Obstacle) {
+        guard try count(ofUsable: cluster) == 0 else { return }
+        if metadataClusters.contains(cluster) { throw overlap(cluster) }
+        set(1, of: cluster)
+    }
+
     private func isFree(ifLoaded cluster: UInt64) -> Bool {
         let block = blockIndex(of: cluster)
         guard block < table.count, table[block] != 0, cluster < clusterLimit ?? .max,

@@ -46,10 +46,18 @@ extension QCOW2State {
     @inline(__always)
     mutating func lookupInPlace(_ offset: UInt64, _ byteCount: UInt64) -> UInt64? {
         guard let slot = slices.find(layout.slice(of: layout.cluster(of: offset))), !slices.slots[slot].isSuspect,
+            !isUnsafeMapping(slot),
             L1Entry(l1[layout.l1Index(ofSlice: slices.slots[slot].slice)]).isCopied,
             let (host, count) = inPlace(offset, byteCount, slot), count == byteCount, host + count <= dataSize
         else { return nil }
         return host
+    }
+
+    /// Whether the death of the process could take back what maps the cluster: then a write to it is not to be
+    /// acknowledged before a flush.
+    @inline(__always)
+    private func isUnsafeMapping(_ slot: Int) -> Bool {
+        (commitsTables || journal?.hasOverflowed == true) && slices.slots[slot].isDirty
     }
 
     /// The run of bytes from `offset` on that can be overwritten where they are.
@@ -242,6 +250,7 @@ extension QCOW2State {
         let word = layout.word(of: cluster)
         slices.set(entry.word, at: word, slot: slot)
         if layout.hasExtendedL2 { slices.set(bitmap.word, at: word + 1, slot: slot) }
+        journal?.append(JournalRecord(cluster: cluster, entry: entry, bitmap: bitmap))
     }
 
     /// An entry that is being replaced no longer refers to its clusters.
