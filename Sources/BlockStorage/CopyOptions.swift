@@ -56,8 +56,8 @@ public struct CopySummary: Equatable, Sendable {
     }
 }
 
-/// Adds up what is done and says when it is time to report it.
-struct ProgressMeter {
+/// Says when it is time to report progress, and how fast things go.
+package struct ProgressMeter: Sendable {
     private let phase: CopyProgress.Phase
     private let total: UInt64
     private var done: UInt64 = 0
@@ -68,13 +68,13 @@ struct ProgressMeter {
     static let interval = Duration.milliseconds(100)
     private static let sampleCount = 30
 
-    init(_ phase: CopyProgress.Phase, total: UInt64, start: ContinuousClock.Instant) {
+    package init(_ phase: CopyProgress.Phase, total: UInt64, start: ContinuousClock.Instant) {
         (self.phase, self.total, lastReport, samples) = (phase, total, start, [(start, 0)])
     }
 
-    /// Adds `bytes`. The result is what to report, nil while the last report is younger than `interval`.
-    mutating func add(_ bytes: UInt64, at now: ContinuousClock.Instant) -> CopyProgress? {
-        done += bytes
+    /// Notes that `done` bytes are done. The result is what to report, nil while the last report is younger than `interval`.
+    package mutating func reach(_ done: UInt64, at now: ContinuousClock.Instant) -> CopyProgress? {
+        self.done = done
         guard now - lastReport >= Self.interval || done == total else { return nil }
         lastReport = now
         let oldest = samples[0]

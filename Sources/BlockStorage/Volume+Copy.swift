@@ -69,6 +69,7 @@ struct VolumeCopy: Sendable {
     ) async throws(StorageError) -> UInt64 {
         var plan = plan
         var meter = ProgressMeter(phase, total: plan.size, start: .now)
+        var done: UInt64 = 0
         let outcome = await withTaskGroup(
             of: PieceResult.self, returning: Result<UInt64, StorageError>.self
         ) { group in
@@ -79,7 +80,8 @@ struct VolumeCopy: Sendable {
                 guard let result = await group.next() else { return }
                 running -= 1
                 sum += try result.moved.get()
-                if let progress = meter.add(result.byteCount, at: .now) { options.progress?(progress) }
+                done += result.byteCount
+                if let progress = meter.reach(done, at: .now) { options.progress?(progress) }
             }
             do throws(StorageError) {
                 while let window = plan.nextWindow() {

@@ -72,6 +72,23 @@ final class SourceStream: @unchecked Sendable {
         return count
     }
 
+    /// Reads everything, and calls `progress` with the bytes that were read so far.
+    func readAll(progress: (UInt64) -> Void) async throws(StorageError) {
+        while try await blockingWork.run({ () throws(StorageError) in try self.readSome() }) {
+            if Task.isCancelled { throw StorageError(.cancelled, "read template source", at: name) }
+            progress(bytesRead)
+        }
+        progress(bytesRead)
+    }
+
+    /// Reads a few megabytes; false at the end.
+    private func readSome() throws(StorageError) -> Bool {
+        for _ in 0..<32 {
+            guard try next() else { return false }
+        }
+        return true
+    }
+
     /// Reads what is left.
     func drain() throws(StorageError) {
         while try next() {}

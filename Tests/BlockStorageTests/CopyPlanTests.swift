@@ -92,15 +92,15 @@ import Testing
     func measuresRate() throws {
         let start = ContinuousClock.now
         var meter = ProgressMeter(.copying, total: 1000, start: start)
-        let early = meter.add(100, at: start + .milliseconds(10))
+        let early = meter.reach(100, at: start + .milliseconds(10))
         #expect(early == nil)
-        let report = meter.add(100, at: start + .milliseconds(200))
+        let report = meter.reach(200, at: start + .milliseconds(200))
         let first = try #require(report)
         #expect(first.bytesDone == 200)
         #expect(abs(first.bytesPerSecond - 1000) < 1)
-        let soon = meter.add(0, at: start + .milliseconds(250))
+        let soon = meter.reach(200, at: start + .milliseconds(250))
         #expect(soon == nil)
-        let last = meter.add(800, at: start + .milliseconds(251))
+        let last = meter.reach(1000, at: start + .milliseconds(251))
         #expect(last?.bytesDone == 1000)
     }
 }

@@ -36,12 +36,18 @@ final class TemporaryDirectory: Sendable {
         process.executableURL = URL(filePath: "/usr/bin/env")
         process.arguments = command
         process.currentDirectoryURL = URL(filePath: path.string)
-        let output = Pipe()
+        process.standardInput = FileHandle.nullDevice
+        // A file: the other end of a pipe could be inherited by a program that another test starts meanwhile.
+        let log = FileManager.default.temporaryDirectory.appending(path: "sluice-templates-\(UUID().uuidString).log")
+        try Data().write(to: log)
+        defer { try? FileManager.default.removeItem(at: log) }
+        let output = try FileHandle(forWritingTo: log)
         process.standardOutput = output
         process.standardError = output
         try process.run()
-        let text = String(decoding: try output.fileHandleForReading.readToEnd() ?? Data(), as: UTF8.self)
         process.waitUntilExit()
+        try output.close()
+        let text = String(decoding: try Data(contentsOf: log), as: UTF8.self)
         try #require(process.terminationStatus == 0, "\(command.joined(separator: " ")): \(text)")
         return text
     }
