@@ -5,34 +5,46 @@ import SystemPackage
 /// A regular file or a block device as a volume.
 public final class FileVolume: ResizableVolume {
     private let file: File
+    /// The same file past the page cache, for requests that are aligned for it. The kernel keeps both views the same.
+    private let direct: File?
     private let size: Atomic<UInt64>
     private let isClosed = Atomic(false)
     /// The first failed flush: the kernel has dropped the pages and would answer the next one with success.
     private let flushFailure = Locked<StorageError?>(nil)
     private let limits: VolumeGeometry
     private let isRegularFile: Bool
+    /// The path that the file was opened by.
+    private let place: String
 
-    /// Takes over an open file. `isDirect` says that it was opened with `.direct`: requests must be aligned then.
+    /// Takes over an open file. `isDirect` says that it was opened with `.direct`: requests that are not aligned then
+    /// go through the page cache.
     public init(_ file: File, isReadOnly: Bool, isDirect: Bool = false) async throws(StorageError) {
-        self.file = file
+        place = file.path.string
         do {
             let status = try await file.status()
             guard status.isRegularFile || status.isBlockDevice else {
                 throw StorageError(
-                    .invalidArgument, "open file", at: file.path.string, why: "it is neither a file nor a block device")
+                    .invalidArgument, "open file", at: place, why: "it is neither a file nor a block device")
             }
             isRegularFile = status.isRegularFile
+            if isDirect {
+                direct = file
+                self.file = try await File.open(
+                    FilePath("/proc/self/fd/\(file.descriptor.rawValue)"), isReadOnly ? [] : .write)
+            } else {
+                direct = nil
+                self.file = file
+            }
             size = Atomic(try await file.size())
         } catch let error as SystemError {
-            throw StorageError(error, "open file", at: file.path.string)
+            throw StorageError(error, "open file", at: place)
         } catch let error as StorageError {
             throw error
         } catch {
-            throw StorageError(.internalError, "open file", at: file.path.string, why: "\(error)")
+            throw StorageError(.internalError, "open file", at: place, why: "\(error)")
         }
         limits = VolumeGeometry(
-            size: 0, blockSize: isDirect ? UInt32(IOBuffer.alignment) : 1, largestTransfer: 1 << 30,
-            isReadOnly: isReadOnly)
+            size: 0, largestTransfer: 1 << 30, isReadOnly: isReadOnly)
     }
 
     /// Opens the file or block device at `path`.
@@ -57,13 +69,14 @@ public final class FileVolume: ResizableVolume {
         return geometry
     }
 
-    public var stack: String { "file:\(file.path)" }
+    public var stack: String { "file:\(place)" }
 
     public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
         let byteCount = buffer.byteCount
         try checkOpen(offset, byteCount)
         let done: Int
         do throws(SystemError) {
+            let file = view(IOSegment(pinning: &buffer, at: offset))
             done = try await file.read(into: &buffer, at: offset)
         } catch {
             throw failure(error, "read")
@@ -75,7 +88,7 @@ public final class FileVolume: ResizableVolume {
         try checkOpen(offset, bytes.byteCount)
         try limits.checkWritable()
         do throws(SystemError) {
-            try await file.write(bytes, at: offset)
+            try await view(IOSegment(pinning: bytes, at: offset)).write(bytes, at: offset)
         } catch {
             throw failure(error, "write")
         }
@@ -86,7 +99,7 @@ public final class FileVolume: ResizableVolume {
         try checkOpen(vector)
         let done: Int
         do throws(SystemError) {
-            done = try await file.readv(vector)
+            done = try await view(vector).readv(vector)
         } catch {
             throw failure(error, "read")
         }
@@ -97,7 +110,7 @@ public final class FileVolume: ResizableVolume {
         try checkOpen(vector)
         try limits.checkWritable()
         do throws(SystemError) {
-            try await file.writev(vector)
+            try await view(vector).writev(vector)
         } catch {
             throw failure(error, "write")
         }
@@ -189,11 +202,26 @@ public final class FileVolume: ResizableVolume {
         do throws(SystemError) {
             if !limits.isReadOnly && earlier == nil { try await file.synchronize() }
             try await file.close()
+            try await direct?.close()
         } catch {
             try? await file.close()
+            try? await direct?.close()
             throw failure(error, "close")
         }
         if let earlier { throw earlier }
+    }
+
+    /// The view of the file for a request: past the page cache where the request is aligned for it.
+    @inline(__always)
+    private func view(_ segment: IOSegment) -> File {
+        guard let direct else { return file }
+        return segment.isAlignedForDirectIO ? direct : file
+    }
+
+    private func view(_ vector: IOVector) -> File {
+        guard let direct else { return file }
+        for index in 0..<vector.count where !vector[index].isAlignedForDirectIO { return file }
+        return direct
     }
 
     private func writeZeroBytes(_ range: Range<UInt64>) async throws(StorageError) {
@@ -225,11 +253,11 @@ public final class FileVolume: ResizableVolume {
     }
 
     private func failure(_ error: SystemError, _ what: String) -> StorageError {
-        StorageError(error, what, at: file.path.string)
+        StorageError(error, what, at: place)
     }
 
     private func cutShort(at offset: UInt64) -> StorageError {
         StorageError(
-            .inputOutput, "read", at: file.path.string, why: "the file ends at byte \(offset): something else cut it")
+            .inputOutput, "read", at: place, why: "the file ends at byte \(offset): something else cut it")
     }
 }

@@ -9,6 +9,13 @@ public struct IOSegment: @unchecked Sendable {
     public var byteCount: Int { unsafe memory.count }
     public var range: Range<UInt64> { offset..<offset + UInt64(byteCount) }
 
+    /// Whether the segment can go past the page cache: any disk's block size divides its place and length, and memory
+    /// needs less.
+    package var isAlignedForDirectIO: Bool {
+        (offset | UInt64(byteCount)) % UInt64(IOBuffer.alignment) == 0
+            && (unsafe UInt(bitPattern: memory.baseAddress)) % 512 == 0
+    }
+
     package init(_ memory: UnsafeMutableRawBufferPointer, at offset: UInt64) {
         unsafe self.memory = memory
         self.offset = offset
