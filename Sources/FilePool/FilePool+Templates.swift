@@ -16,6 +16,18 @@ extension FilePool {
             throw error
         }
     }
+
+    /// Inspects the image in a staged file as if a stranger had written it.
+    fileprivate func inspect(_ staged: StagedFile) async throws(StorageError) {
+        let file = try await store.open(staged.name, .readOnly)
+        do throws(StorageError) {
+            _ = try await QCOW2Inspector.inspect(file.volume)
+        } catch {
+            try? await file.volume.close()
+            throw error
+        }
+        try await file.volume.close()
+    }
 }
 
 /// A template in a hidden file.
@@ -43,6 +55,7 @@ private final class StagedImage: StagedTemplate {
         }
         do throws(StorageError) {
             try await image.close()
+            try await pool.inspect(staged)
             try await staged.guardian.protectFromWriting()
             try await pool.names.withName(name) { () async throws(StorageError) in
                 try await pool.publish(staged, as: name, Declaration(.template, .qcow2))
