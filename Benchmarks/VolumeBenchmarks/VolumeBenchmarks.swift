@@ -51,10 +51,9 @@ private func image(backing: (any Volume)? = nil) async throws(StorageError) -> Q
 
 /// The volume with every block written.
 private func filled(_ volume: any Volume) async throws(StorageError) -> any Volume {
-    var buffer = IOBuffer(byteCount: 1 << 20)
-    buffer.fill(with: 0xA5)
+    let contents = [UInt8](repeating: 0xA5, count: 1 << 20)
     for offset in stride(from: 0, to: diskSize, by: 1 << 20) {
-        try await volume.write(buffer.bytes, at: offset)
+        try await volume.write(contents.span.bytes, at: offset)
     }
     return volume
 }
