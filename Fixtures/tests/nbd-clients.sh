@@ -36,9 +36,9 @@ jq --exit-status 'any(.[]; .offset <= 8388608 and .offset + .length >= 33554432 
 echo "  nbdcopy: to the export and back, identical; nbdinfo --map: $(jq length "$work/map.json") extents"
 
 fio --name=verify --ioengine=nbd --uri="$uri" --rw=randwrite --bs=4k --iodepth=32 --size=64M --verify=crc32c \
-    --do_verify=1 --verify_fatal=1 --output="$work/fio.log"
+    --do_verify=1 --verify_fatal=1 --verify_state_save=0 --output="$work/fio.log"
 fio --name=mixed --ioengine=nbd --uri="$uri" --rw=randrw --bsrange=512-128k --iodepth=32 --size=128M \
-    --verify=crc32c --verify_fatal=1 --verify_backlog=1024 --output="$work/fio-mixed.log"
+    --verify=crc32c --verify_fatal=1 --verify_state_save=0 --verify_backlog=1024 --output="$work/fio-mixed.log"
 echo "  fio: random writes of 4 KiB and a mix of 512 B to 128 KiB at depth 32 verified with crc32c"
 
 qemu_io() { qemu-io -f raw "$@" "$uri" >>"$work/qemu-io.log" 2>&1 || fail "qemu-io $*"; }
