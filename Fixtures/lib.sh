@@ -30,9 +30,9 @@ finish() {
         for log in "$work"/*.log; do
             [ -s "$log" ] || continue
             printf -- '--- %s\n' "$(basename "$log")" >&2
-            tail -n 30 "$log" >&2
+            tail -n 15 "$log" >&2
         done
-        echo "$(basename "$0"): failed" >&2
+        echo "$(basename "$0"): ${reason:-a command failed}" >&2
     fi
     if [ -n "${SLUICE_KEEP:-}" ]; then
         echo "Kept $work" >&2
@@ -42,11 +42,14 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
+# A command that fails says which.
+set -E
+trap 'reason=${reason:-$BASH_COMMAND (line $LINENO)}' ERR
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 fail() {
-    echo "$(basename "$0"): $*" >&2
+    reason=$*
     exit 1
 }
 

@@ -18,7 +18,6 @@ refuse() {
         [ "$(wc -l <"$work/error.log")" -eq 1 ] || fail "more than one line: $(cat "$work/error.log")"
     fi
 }
-refuse 64 . volume
 refuse 64 . no-such-command
 refuse 64 . volume create p/x
 refuse 64 . volume create p/x --size 10Q
