@@ -75,6 +75,19 @@ struct NBDServerTests {
         }
     }
 
+    @Test("leaves the socket of a listener that is too busy to answer")
+    func busyListener() async throws {
+        try await withSocketPath { path in
+            let listener = try await Socket.listen(.unix(path: path), backlog: 0)
+            let waiting = try await Socket.connect(to: .unix(path: path))
+            await #expect { try await server().listen(on: .unix(path: path)) } throws: {
+                ($0 as? StorageError)?.code == .busy
+            }
+            waiting.close()
+            listener.close()
+        }
+    }
+
     @Test("two servers that find the same stale socket do not both take it", arguments: 0..<10)
     func staleSocketRace(round: Int) async throws {
         try await withSocketPath { path in

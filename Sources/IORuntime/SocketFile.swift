@@ -1,16 +1,15 @@
 import Glibc
-import IORuntime
 import SystemPackage
 
 /// The file of a Unix socket that this process listens on.
-struct SocketFile: Sendable {
+public struct SocketFile: Sendable {
     private let path: String
     /// Which file it was: another may have taken its place.
     private let status: FileStatus
 
     /// Listens on `path` with mode 0600. A socket file that nobody listens on is replaced; throws `EADDRINUSE` for one
     /// that somebody does, and for any other kind of file.
-    static func listen(_ path: String) async throws(SystemError) -> (Socket, SocketFile) {
+    public static func listen(_ path: String) async throws(SystemError) -> (Socket, SocketFile) {
         // Two servers that replace the same stale file would delete each other's, so one goes first: whoever locks
         // the directory.
         let directory = FilePath(path).removingLastComponent()
@@ -35,18 +34,33 @@ struct SocketFile: Sendable {
         } catch {
             guard error.errno == .addressInUse else { throw error }
         }
-        do throws(SystemError) {
-            try await Socket.connect(to: .unix(path: path)).close()
-        } catch {
-            // Refused: a socket without a listener. Anything else is not ours to delete.
-            guard error.errno == .connectionRefused,
-                let status = try? FileStatus(at: FilePath(path), followsLinks: false),
-                status.mode & S_IFMT == S_IFSOCK
-            else { throw SystemError(.addressInUse, "bind") }
-            SocketFile(path: path, status: status).remove()
-            return try await bind(path)
+        guard let status = try? FileStatus(at: FilePath(path), followsLinks: false), status.mode & S_IFMT == S_IFSOCK,
+            await !hasListener(path)
+        else { throw SystemError(.addressInUse, "bind") }
+        SocketFile(path: path, status: status).remove()
+        return try await bind(path)
+    }
+
+    /// Whether anyone may be listening: only a connection that is refused says that nobody is.
+    private static func hasListener(_ path: String) async -> Bool {
+        await withTaskGroup { group in
+            group.addTask {
+                do throws(SystemError) {
+                    try await Socket.connect(to: .unix(path: path)).close()
+                    return true
+                } catch {
+                    return error.errno != .connectionRefused
+                }
+            }
+            // A listener whose queue is full keeps us waiting.
+            group.addTask {
+                await IOExecutor.sleep(for: .seconds(1))
+                return true
+            }
+            let answer = await group.next() ?? true
+            group.cancelAll()
+            return answer
         }
-        throw SystemError(.addressInUse, "bind")
     }
 
     private static func bind(_ path: String) async throws(SystemError) -> (Socket, SocketFile) {
@@ -56,7 +70,7 @@ struct SocketFile: Sendable {
     }
 
     /// Removes the file, unless another has taken its place.
-    func remove() {
+    public func remove() {
         guard let now = try? FileStatus(at: FilePath(path), followsLinks: false), now.inode == status.inode,
             now.device == status.device
         else { return }
