@@ -94,7 +94,7 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         tests("IORuntimeTests", ["IORuntime", systemPackage]),
-        tests("BlockStorageTests", ["BlockStorage"]),
+        tests("BlockStorageTests", ["BlockStorage", systemPackage]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "QCOW2", "BlockStorage", "IORuntime", "StorageConformance"]),
         tests("TemplatesTests", ["Templates", "FilePool"]),

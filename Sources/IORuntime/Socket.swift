@@ -154,7 +154,7 @@ public final class Socket: Sendable {
     public func receiveAll(into buffer: inout MutableRawSpan) async throws(SystemError) {
         let memory = unsafe buffer.pinned
         // The kernel would wait until something arrives.
-        if memory.isEmpty { return }
+        if unsafe memory.isEmpty { return }
         let result = try await IOExecutor.perform(
             unsafe IORequest(
                 .receive, descriptor.rawValue, memory.baseAddress, count: memory.count,

@@ -72,10 +72,7 @@ struct FileVolumeTests {
         try await volume.discard(0..<65536)
         try await volume.writeZeroes(65536..<131072)
         try await volume.writeZeroes(131072..<196608, options: .keepAllocated)
-        var read = [UInt8](repeating: 9, count: 262144)
-        var span = read.mutableSpan
-        var bytes = span.mutableBytes
-        try await volume.read(into: &bytes, at: 0)
+        var read = try await bytes(of: volume, 0..<262144)
         let isZero = read[0..<196608].allSatisfy { $0 == 0 }
         #expect(isZero)
         #expect(read[196608] == 1)
@@ -84,15 +81,15 @@ struct FileVolumeTests {
         #expect(extents.last?.range.upperBound == 1 << 20)
         try await volume.resize(to: 4096)
         try await volume.resize(to: 8192)
-        try await volume.read(into: &bytes, at: 0, count: 8192)
+        read = try await bytes(of: volume, 0..<8192)
         #expect(read[4095] == 0 && read[4096] == 0)
         try await volume.close()
     }
-}
 
-extension FileVolume {
-    fileprivate func read(into bytes: inout MutableRawSpan, at offset: UInt64, count: Int) async throws(StorageError) {
-        var part = bytes._mutatingExtracting(0..<count)
-        try await read(into: &part, at: offset)
+    private func bytes(of volume: FileVolume, _ range: Range<UInt64>) async throws -> [UInt8] {
+        var buffer = IOBuffer(byteCount: range.count)
+        var bytes = buffer.mutableBytes
+        try await volume.read(into: &bytes, at: range.lowerBound)
+        return bytes.withUnsafeBytes { Array($0) }
     }
 }
