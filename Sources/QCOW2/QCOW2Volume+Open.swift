@@ -10,7 +10,7 @@ extension QCOW2Volume {
     public static func open(_ base: any ResizableVolume, _ options: QCOW2OpenOptions = QCOW2OpenOptions())
         async throws(StorageError) -> QCOW2Volume
     {
-        let header = try await QCOW2Header.read(from: base)
+        var header = try await QCOW2Header.read(from: base)
         try header.checkSupported()
         let isReadOnly = options.isReadOnly || options.snapshot != nil
         try checkState(header, isReadOnly: isReadOnly)
@@ -21,7 +21,10 @@ extension QCOW2Volume {
                     ? "its data is in another file, \(header.dataFile ?? "unnamed"), which was not given"
                     : "it has no external data file, but one was given")
         }
-        if !isReadOnly { try base.geometry.checkWritable() }
+        if !isReadOnly {
+            try base.geometry.checkWritable()
+            if header.incompatibleFeatures.contains(.dirty) { header = try await rebuildRefcounts(base) }
+        }
 
         let snapshots = try await SnapshotTable.read(header, from: base)
         try await checkPlaces(header, snapshots, size: base.geometry.size)
@@ -55,6 +58,21 @@ extension QCOW2Volume {
             throw StorageError(
                 .corrupt, "open image", why: "it is marked corrupt: only reading and repair are possible")
         }
+    }
+
+    /// Counts anew what a program with lazy refcounts had not counted when it died. Returns the header after that.
+    private static func rebuildRefcounts(_ base: any ResizableVolume) async throws(StorageError) -> QCOW2Header {
+        let report = try await QCOW2Checker.check(base, repair: .all)
+        guard report.outcome != .corrupt else {
+            throw StorageError(
+                .corrupt, "open image", at: base.stack,
+                why: "it was not closed cleanly, and repair left: \(report.findings.first ?? "corruption")")
+        }
+        let header = try await QCOW2Header.read(from: base)
+        guard !header.incompatibleFeatures.contains(.dirty) else {
+            throw StorageError(.internalError, "open image", at: base.stack, why: "repair left the dirty bit")
+        }
+        return header
     }
 
     /// Throws `corrupt` unless the tables lie inside the file and apart from each other.

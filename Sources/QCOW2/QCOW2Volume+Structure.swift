@@ -220,7 +220,6 @@ extension QCOW2State {
         snapshots = structure.snapshots
         slices.removeAll()
         decompressed.removeAll()
-        compressedTail = CompressedTail()
         zeroFrom = max(zeroFrom, layout.offset(ofCluster: lastCluster + 1))
         didResize(to: structure.size)
     }

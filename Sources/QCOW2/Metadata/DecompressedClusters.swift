@@ -18,14 +18,3 @@ struct DecompressedClusters {
 
     mutating func removeAll() { entries = [] }
 }
-
-/// Where the next compressed cluster goes: after the last one, while that host cluster has room.
-struct CompressedTail {
-    /// In bytes; 0 where a new host cluster is needed.
-    var offset: UInt64 = 0
-
-    /// This host cluster is being freed: it takes no more data.
-    mutating func leave(_ cluster: UInt64, _ layout: QCOW2Layout) {
-        if offset != 0, layout.cluster(of: offset) == cluster { offset = 0 }
-    }
-}

@@ -40,7 +40,6 @@ struct QCOW2State {
     var preparingTables: [Int: [CheckedContinuation<Void, Never>]] = [:]
     var growth = Growth()
     var decompressed = DecompressedClusters()
-    var compressedTail = CompressedTail()
     var journal: JournalWriter?
     /// Changed tables are written before a request ends, for want of a journal that could be bound to the image.
     let commitsTables: Bool

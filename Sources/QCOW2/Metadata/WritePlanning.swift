@@ -258,7 +258,6 @@ extension QCOW2State {
         if entry.isCompressed {
             let hosts = CompressedCluster(entry, clusterBits: layout.clusterBits).hostClusters(layout)
             freed.append(hosts.lowerBound..<hosts.upperBound + 1)
-            for host in hosts { compressedTail.leave(host, layout) }
             decompressed.remove(entry)
         } else if entry.offset != 0, !header.hasExternalData {
             freed.append(layout.cluster(of: entry.offset))
