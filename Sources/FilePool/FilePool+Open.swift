@@ -129,7 +129,7 @@ extension FilePool {
     ) async throws(StorageError) -> any StoredFile {
         let stored = try await store.open(name, use == .reading || isReadOnly ? .readOnly : .write)
         do throws(StorageError) {
-            guard try await ImageLock.acquire(use, on: stored) else {
+            guard try await ImageLock.acquire(use, lock: stored.lock, isLockedByOther: stored.isLockedByOther) else {
                 let holders = await SystemFiles.holders(of: try await stored.status())
                 throw failure(
                     .busy, "open volume", name,

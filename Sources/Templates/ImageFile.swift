@@ -15,36 +15,33 @@ public enum ImageFile {
     /// Opens the disk in the image at `path`, to read.
     ///
     /// A QCOW2 image is inspected as a template is: one with a backing file or an external data file, an encrypted or
-    /// damaged one throws `unsafeImage`. Of an image with internal snapshots the current state is read.
+    /// damaged one throws `unsafeImage`. Of an image with internal snapshots the current state is read. Throws `busy`
+    /// while another program has the file open for writing.
     public static func open(
         _ path: FilePath, _ format: Format, limits: ImportLimits = ImportLimits()
     ) async throws(StorageError) -> any Volume {
-        switch format {
-        case .raw: return try await FileVolume.open(path, isReadOnly: true)
-        case .qcow2:
-            let image = try await FileVolume.open(path, isReadOnly: true)
-            do {
+        let file = try await File.openImage(path, as: "open image")
+        do throws(StorageError) {
+            switch format {
+            case .raw: return try await FileVolume(file, isReadOnly: true)
+            case .qcow2:
+                let image = try await FileVolume(file, isReadOnly: true)
                 return try await GuestImage.openDeclared(image, .qcow2, limits: limits)
-            } catch {
-                try? await image.close()
-                throw error
+            case .qcow: return try await openLegacy(file)
             }
-        case .qcow: return try await openLegacy(path)
+        } catch {
+            try? await file.close()
+            throw error
         }
     }
 
-    private static func openLegacy(_ path: FilePath) async throws(StorageError) -> any Volume {
+    private static func openLegacy(_ file: File) async throws(StorageError) -> any Volume {
         #if LegacyQCOW
-            let file: File
-            do throws(SystemError) {
-                file = try await File.open(path)
-            } catch {
-                throw StorageError(error, "open file", at: path.string)
-            }
             return try await QCOW1Volume(file)
         #else
             throw StorageError(
-                .notSupported, "open image", at: path.string, why: "this build cannot read version 1 QCOW images")
+                .notSupported, "open image", at: file.path.string,
+                why: "this build cannot read version 1 QCOW images")
         #endif
     }
 

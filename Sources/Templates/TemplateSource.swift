@@ -40,10 +40,11 @@ public struct FileTemplateSource: TemplateSource {
     public var name: String { path.string }
 
     public func open() async throws(StorageError) -> any TemplateInput {
+        let file = try await File.openImage(path, as: "open template source", blocking: blockingWork)
         do throws(SystemError) {
-            let file = try await File.open(path, blocking: blockingWork)
             return try await FileTemplateInput(file)
         } catch {
+            try? await file.close()
             throw StorageError(error, "open template source", at: path.string)
         }
     }

@@ -33,6 +33,24 @@ import Testing
         try await volume.close()
     }
 
+    @Test("an image that is written by another program is refused, and none writes it while it is read")
+    func respectsLocks() async throws {
+        let writer = try await File.open(directory("disk"), [.write])
+        #expect(try await ImageLock.acquire(.writing, on: writer))
+        let refusals = [
+            await #expect(throws: StorageError.self) { try await FileTemplateSource(path: directory("disk")).open() },
+            await #expect(throws: StorageError.self) { try await ImageFile.open(directory("disk"), .raw) },
+        ]
+        #expect(refusals.allSatisfy { $0?.code == .busy })
+        try await writer.close()
+
+        let volume = try await ImageFile.open(directory("disk"), .raw)
+        let write = "qemu-io -f raw -c 'write 0 512' disk"
+        try directory.run("sh", "-c", "! \(write)")
+        try await volume.close()
+        try directory.run("sh", "-c", write)
+    }
+
     @Test("an image that is not what it is declared, or that is not there, is refused")
     func refuses() async throws {
         for (format, code) in [(ImageFile.Format.qcow2, StorageError.Code.unsafeImage), (.qcow, .unsafeImage)] {

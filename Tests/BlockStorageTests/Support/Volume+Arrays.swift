@@ -21,13 +21,3 @@ extension RawSpan {
         return unsafe unsafeLoad(fromByteOffset: index, as: UInt8.self)
     }
 }
-
-extension [UInt8] {
-    var rawBytes: RawSpan {
-        @_lifetime(borrow self)
-        get {
-            // Sound: bytes have no padding.
-            unsafe span.bytes
-        }
-    }
-}
