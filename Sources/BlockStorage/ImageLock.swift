@@ -47,10 +47,11 @@ package enum ImageLock {
 
     /// Locks a file of this host, where its file system has locks.
     package static func acquire(_ use: Use, on file: File) async throws(StorageError) -> Bool {
-        func attempt(_ body: () async throws(SystemError) -> Bool, unsupported: Bool) async throws(StorageError) -> Bool {
+        func attempt(_ body: () async throws(SystemError) -> Bool, unsupported: Bool) async throws(StorageError) -> Bool
+        {
             do throws(SystemError) {
                 return try await body()
-            } catch where error.errno == .noLocks || error.errno == .notSupported {
+            } catch  where error.errno == .noLocks || error.errno == .notSupported {
                 return unsupported
             } catch {
                 throw StorageError(error, "lock file", at: file.path.string)

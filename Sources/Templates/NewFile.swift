@@ -30,13 +30,18 @@ struct NewFile: Sendable {
     func publish() async throws(StorageError) {
         do throws(SystemError) {
             try await blockingWork.run { [path, temporaryPath] () throws(SystemError) in
-                // A second name fails where a rename would replace what is there.
-                try Self.call("link") {
-                    unsafe temporaryPath.withPlatformString { old in
-                        unsafe path.withPlatformString { new in unsafe link(old, new) }
+                do throws(SystemError) {
+                    // A second name fails where a rename would replace what is there.
+                    try unsafe Self.call("link", temporaryPath, path) { unsafe link($0, $1) }
+                    try unsafe Self.call("unlink", temporaryPath, path) { old, _ in unsafe unlink(old) }
+                } catch  where [.notPermitted, .notSupported, .notSupportedOnSocket, .noFunction].contains(error.errno)
+                {
+                    // A file system without second names.
+                    if (try? FileStatus(at: path, followsLinks: false)) != nil {
+                        throw SystemError(.fileExists, "rename")
                     }
+                    try unsafe Self.call("rename", temporaryPath, path) { unsafe rename($0, $1) }
                 }
-                try Self.call("unlink") { unsafe temporaryPath.withPlatformString { unsafe unlink($0) } }
             }
             let parent = path.removingLastComponent()
             let directory = try await File.open(parent.isEmpty ? "." : parent, [.directory], blocking: blockingWork)
@@ -55,7 +60,13 @@ struct NewFile: Sendable {
         }
     }
 
-    private static func call(_ name: String, _ body: () -> Int32) throws(SystemError) {
-        if body() != 0 { throw SystemError(Errno(rawValue: errno), name) }
+    private static func call(
+        _ name: String, _ old: FilePath, _ new: FilePath,
+        _ body: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> Int32
+    ) throws(SystemError) {
+        let result = unsafe old.withPlatformString { old in
+            unsafe new.withPlatformString { new in unsafe body(old, new) }
+        }
+        if result != 0 { throw SystemError(Errno(rawValue: errno), name) }
     }
 }

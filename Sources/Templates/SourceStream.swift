@@ -17,7 +17,8 @@ final class SourceStream: @unchecked Sendable {
     /// Whether the block has been read and not been asked for yet.
     private var isBlockWaiting = false
     private(set) var bytesRead: UInt64 = 0
-    /// The last bytes read, `tailSize` of them at most.
+    private var keepsTail = false
+    /// The last bytes read of a zip file, `tailSize` of them at most.
     private(set) var tail: [UInt8] = []
 
     init(_ input: any TemplateInput, name: String, adding algorithm: Checksum.Algorithm?) throws(StorageError) {
@@ -38,6 +39,7 @@ final class SourceStream: @unchecked Sendable {
     /// Reads the first block, which `next` then finds, and throws unless it begins like a file of this kind.
     func expect(_ compression: Compression) throws(StorageError) {
         let magic = compression.magic
+        keepsTail = compression == .zip
         isBlockWaiting = try next()
         guard withBlock({ $0.extracting(first: magic.count).array }) == magic else {
             throw StorageError(.unsafeImage, "unpack", at: name, why: "it is declared \(compression) and is not")
@@ -58,6 +60,7 @@ final class SourceStream: @unchecked Sendable {
         bytesRead += UInt64(filled)
         try withBlock { block throws(StorageError) in
             try digester?.add(block)
+            guard keepsTail else { return }
             let kept = block.extracting(last: Self.tailSize)
             tail = tail.suffix(Self.tailSize - kept.byteCount) + kept.array
         }
