@@ -6,7 +6,7 @@ extension QCOW2Volume {
         let token = try await enter()
         defer { leave(token) }
         try state.withLock { state throws(StorageError) in
-            try check(state, range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
+            try state.check(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
         }
         var extents: [Extent] = []
         var position = range.lowerBound

@@ -13,7 +13,7 @@ import IORuntime
 extension QCOW2Volume {
     public func flush() async throws(StorageError) {
         let round = try state.withLock { state throws(StorageError) in
-            try check(state, 0, 0)
+            try state.check(0, 0)
             return state.flush.nextRound
         }
         if !isReadOnly { try await flush(round) }

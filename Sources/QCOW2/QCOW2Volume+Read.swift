@@ -11,7 +11,7 @@ extension QCOW2Volume {
     public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
         let byteCount = buffer.byteCount
         let direct = try state.withLock { state throws(StorageError) -> Direct? in
-            try check(state, offset, byteCount)
+            try state.check(offset, byteCount)
             guard byteCount > 0, !state.requests.isShut,
                 case .found(let mapping) = state.lookup(offset, UInt64(byteCount)),
                 case .host(let host) = mapping.place, mapping.byteCount == UInt64(byteCount)
@@ -32,7 +32,7 @@ extension QCOW2Volume {
         defer { leave(token) }
         for index in 0..<vector.count {
             try state.withLock { state throws(StorageError) in
-                try check(state, vector[index].offset, vector[index].byteCount)
+                try state.check(vector[index].offset, vector[index].byteCount)
             }
         }
         try await readMapped(vector)

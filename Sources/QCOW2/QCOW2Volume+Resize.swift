@@ -10,7 +10,7 @@ extension QCOW2Volume {
         try checkWritable()
         let size = size.addingSaturatingMask(QCOW2Limits.sector - 1)
         try await change { () async throws(StorageError) in
-            try state.withLock { state throws(StorageError) in try check(state, 0, 0) }
+            try state.withLock { state throws(StorageError) in try state.check(0, 0) }
         }
         try await exclusively { () async throws(StorageError) in
             let old = state.withLock { $0.size }

@@ -5,7 +5,7 @@ extension QCOW2Volume {
     public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
         let byteCount = bytes.byteCount
         let direct = try state.withLock { state throws(StorageError) -> Direct? in
-            try check(state, offset, byteCount)
+            try state.check(offset, byteCount)
             try checkWritable()
             guard byteCount > 0, !state.requests.isShut, state.isReadyForWriting,
                 let host = state.lookupInPlace(offset, UInt64(byteCount))
@@ -29,7 +29,7 @@ extension QCOW2Volume {
         try await change { () async throws(StorageError) in
             for index in 0..<vector.count {
                 try state.withLock { state throws(StorageError) in
-                    try check(state, vector[index].offset, vector[index].byteCount)
+                    try state.check(vector[index].offset, vector[index].byteCount)
                 }
             }
             try await writeMapped(vector)

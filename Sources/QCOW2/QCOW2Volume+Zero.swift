@@ -39,7 +39,7 @@ extension QCOW2Volume {
         head: Range<UInt64>, body: Range<UInt64>, tail: Range<UInt64>
     ) {
         let size = try state.withLock { state throws(StorageError) in
-            try check(state, range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
+            try state.check(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
             return state.size
         }
         let start = layout.roundedUp(range.lowerBound)

@@ -59,23 +59,6 @@ public final class QCOW2Volume: ResizableVolume {
         return backing.map { "qcow2(\(below), backing \($0.stack))" } ?? "qcow2(\(below))"
     }
 
-    /// Throws unless requests of `range` can be served. Inside the lock.
-    @inline(__always)
-    func check(_ state: borrowing QCOW2State, _ offset: UInt64, _ byteCount: Int) throws(StorageError) {
-        guard !state.isClosed, offset <= state.size, UInt64(byteCount) <= state.size - offset else {
-            throw rejection(state.isClosed, state.size, offset, byteCount)
-        }
-    }
-
-    @inline(never)
-    private func rejection(_ isClosed: Bool, _ size: UInt64, _ offset: UInt64, _ byteCount: Int) -> StorageError {
-        if isClosed {
-            return StorageError(.notAttached, "access volume", at: base.stack, why: "the volume is closed")
-        }
-        return StorageError(
-            .outOfRange, "access volume", at: "\(byteCount) bytes at \(offset)", why: "the volume has \(size) bytes")
-    }
-
     func checkWritable() throws(StorageError) {
         if isReadOnly {
             throw StorageError(.readOnly, "write volume", at: base.stack, why: "it is open for reading only")
@@ -86,7 +69,7 @@ public final class QCOW2Volume: ResizableVolume {
     func enter() async throws(StorageError) -> RequestGate.Token {
         while true {
             let token = try state.withLock { state throws(StorageError) -> RequestGate.Token? in
-                try check(state, 0, 0)
+                try state.check(0, 0)
                 return state.requests.isShut ? nil : state.requests.enter()
             }
             if let token { return token }
@@ -99,5 +82,22 @@ public final class QCOW2Volume: ResizableVolume {
     @inline(__always)
     func leave(_ token: RequestGate.Token) {
         state.withLock { $0.requests.leave(token) }
+    }
+}
+
+extension QCOW2State {
+    /// Throws unless a request of these bytes can be served.
+    @inline(__always)
+    func check(_ offset: UInt64, _ byteCount: Int) throws(StorageError) {
+        guard !isClosed, offset <= size, UInt64(byteCount) <= size - offset else {
+            throw rejection(offset, byteCount)
+        }
+    }
+
+    @inline(never)
+    private func rejection(_ offset: UInt64, _ byteCount: Int) -> StorageError {
+        if isClosed { return StorageError(.notAttached, "access volume", why: "the volume is closed") }
+        return StorageError(
+            .outOfRange, "access volume", at: "\(byteCount) bytes at \(offset)", why: "the volume has \(size) bytes")
     }
 }

@@ -8,7 +8,7 @@ import Testing
 struct ConcurrencyTests {
     @Test("concurrent writers that share clusters lose nothing", arguments: ImageShape.all, [1, 2] as [UInt64])
     func sharedClusters(_ shape: ImageShape, seed: UInt64) async throws {
-        let model = try await ImageModel(shape, seed: seed)
+        let model = try await ImageModel(shape, seed: seed, yields: true)
         let parts = await PartModel.run(
             PartModel.parts(7, of: model.contents, seed: seed), on: model.volume, count: 20)
         for part in parts {
@@ -22,7 +22,7 @@ struct ConcurrencyTests {
     @Test("requests on several executors lose nothing", arguments: [IOExecutor.Engine.threadPool, .ring])
     func severalExecutors(_ engine: IOExecutor.Engine) async throws {
         let shape = ImageShape(clusterSize: 4096, refcountBits: 8, backingSize: 500_000, size: 1_000_448)
-        let model = try await ImageModel(shape, seed: 9)
+        let model = try await ImageModel(shape, seed: 9, yields: true)
         let group = IOExecutorGroup(count: 3, engine: engine)
         let volume = model.volume
         let parts = await withTaskGroup(of: (Int, PartModel).self) { tasks in
@@ -48,7 +48,7 @@ struct ConcurrencyTests {
     @Test("structural changes while requests run lose nothing")
     func structureUnderLoad() async throws {
         let shape = ImageShape(clusterSize: 4096, backingSize: 300_000, size: 1_000_448)
-        let model = try await ImageModel(shape, seed: 10)
+        let model = try await ImageModel(shape, seed: 10, yields: true)
         let volume = model.volume
         async let running = PartModel.run(PartModel.parts(6, of: model.contents, seed: 10), on: volume, count: 60)
         for round in 0..<4 {
@@ -93,10 +93,11 @@ struct ConcurrencyTests {
         var options = QCOW2OpenOptions()
         options.cacheByteCount = 1
         options.backing = shape.backingSize > 0 ? MemoryVolume(model.backingContents, isReadOnly: true) : nil
-        let volume = try await QCOW2Volume.open(faults, options)
+        let volume = try await QCOW2Volume.open(YieldingVolume(faults, seed: UInt64(call)), options)
         faults.fail(request, call: call * call)
         let parts = await PartModel.run(
             PartModel.parts(4, of: model.contents, seed: UInt64(call)), on: volume, count: 30)
+        faults.heal()
         for part in parts { try await part.expectHeld(by: volume, "while open") }
         try? await volume.close()
         let image = try model.directory.write(base.contents, to: "image.qcow2")
@@ -106,7 +107,7 @@ struct ConcurrencyTests {
     @Test("cancelled requests leave nothing behind")
     func cancellation() async throws {
         let shape = ImageShape(clusterSize: 4096, backingSize: 400_000, size: 1_000_448)
-        let model = try await ImageModel(shape, seed: 12)
+        let model = try await ImageModel(shape, seed: 12, yields: true)
         let volume = model.volume
         let parts = PartModel.parts(12, of: Array(model.contents[..<500_000]), seed: 12)
         await withTaskGroup(of: Void.self) { group in
@@ -116,7 +117,7 @@ struct ConcurrencyTests {
                     await part.run(on: volume, count: 200)
                 }
             }
-            for _ in 0..<200 { await Task.yield() }
+            for _ in 0..<2000 { await Task.yield() }
             group.cancelAll()
         }
         var part = PartModel(500_000..<1_000_448, model.contents, seed: 13)

@@ -45,7 +45,7 @@ struct JournalTests {
             options.cacheByteCount = 1
             options.journal = journal
             options.backing = shape.backingSize > 0 ? MemoryVolume(backing, isReadOnly: true) : nil
-            let volume = try await QCOW2Volume.open(faults, options)
+            let volume = try await QCOW2Volume.open(YieldingVolume(faults, seed: seed), options)
             for part in parts { try await part.expectHeld(by: volume, "\(shape.testDescription) death \(death)") }
             let call = Int.random(in: 1...60, using: &generator)
             faults.fail(.write, call: call, fromThenOn: true)

@@ -59,7 +59,7 @@ final class ImageModel {
     var contents: [UInt8]
     var generator: SeededGenerator
 
-    init(_ shape: ImageShape, seed: UInt64, hasJournal: Bool = false) async throws {
+    init(_ shape: ImageShape, seed: UInt64, hasJournal: Bool = false, yields: Bool = false) async throws {
         self.shape = shape
         directory = try TemporaryDirectory()
         generator = SeededGenerator(seed: seed)
@@ -83,7 +83,8 @@ final class ImageModel {
         dataFile = shape.hasExternalData ? MemoryVolume(size: 0) : nil
         if shape.hasExternalData { options.dataFile = directory.file("data.raw") }
         try await QCOW2Volume.create(on: base, dataFile: dataFile, options)
-        volume = try await QCOW2Volume.open(base, Self.options(shape, dataFile, backingContents, journal))
+        let opened: any ResizableVolume = yields ? YieldingVolume(base, seed: seed) : base
+        volume = try await QCOW2Volume.open(opened, Self.options(shape, dataFile, backingContents, journal))
     }
 
     private static func options(
