@@ -22,7 +22,8 @@ import Testing
         options.requestsInFlight = Int.random(in: 1...20, using: &randomness)
         let summary = try await source.copy(to: target, options)
 
-        #expect(target.memory.contents == contents + [UInt8](repeating: 0, count: targetSize - byteCount))
+        let isSame = target.memory.contents == contents + [UInt8](repeating: 0, count: targetSize - byteCount)
+        #expect(isSame)
         #expect(summary.bytesTotal == UInt64(byteCount))
         #expect(target.count(of: .flush) == 1)
     }

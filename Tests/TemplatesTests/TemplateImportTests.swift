@@ -281,3 +281,39 @@ import Testing
         }
     }
 }
+
+extension TemplateImportTests {
+    @Test("an image with random damage is refused, or imported whole; nothing is left either way", arguments: 0..<40)
+    func survivesDamage(seed: UInt64) async throws {
+        var randomness = Randomness(seed: seed)
+        try directory.write(Array(Self.disks[0].prefix(200 * 512)), to: "disk")
+        let options = [
+            ["-c"], ["-o", "compat=0.10"], ["-o", "cluster_size=512"], ["-o", "extended_l2=on"],
+            ["-c", "-o", "compression_type=zstd"],
+        ]
+        let chosen = options.randomElement(using: &randomness) ?? []
+        try directory.run("sh", "-ec", "qemu-img convert -f raw -O qcow2 \(chosen.joined(separator: " ")) disk image")
+        var image = try directory.read("image")
+        for _ in 0..<Int.random(in: 1...4, using: &randomness) {
+            // Mostly where the tables are, and half of the time in the header.
+            let end = [128, 4096, min(image.count, 300_000)].randomElement(using: &randomness) ?? image.count
+            let index = Int.random(in: 4..<min(end, image.count), using: &randomness)
+            image[index] = [0, 0xff, image[index] ^ 1, image[index] ^ 0x80].randomElement(using: &randomness) ?? 0
+        }
+        if Int.random(in: 0..<5, using: &randomness) == 0 {
+            image.removeLast(Int.random(in: 1..<image.count, using: &randomness))
+        }
+        try directory.write(image, to: "image")
+        do {
+            var template = try template("image", .qcow2)
+            template.limits.largestSize = 1 << 30
+            let result = try await template.run(into: pool)
+            #expect(UInt64(pool["debian"]?.count ?? 0) == result.template.virtualSize)
+        } catch let error as StorageError {
+            #expect([.unsafeImage, .corrupt, .notSupported].contains(error.code), "\(error)")
+            #expect(pool["debian"] == nil)
+        }
+        #expect(pool.stagedCount == 0)
+        #expect(scratch.names.isEmpty)
+    }
+}

@@ -50,10 +50,12 @@
             let contents = randomness.disk(Int.random(in: 1...500_000, using: &randomness)) + zeros + [1]
             let packed = try pack(contents, compression)
             let result = try await unpack(packed, compression, adding: .sha256)
-            #expect(result.contents == contents)
+            let isSame = result.contents == contents
+            #expect(isSame)
             #expect(result.allocated < contents.count - zeros.count / 2)
             let plain = try await unpack(packed, nil, adding: .sha256)
-            #expect(plain.contents == packed)
+            let isCopied = plain.contents == packed
+            #expect(isCopied)
             #expect(plain.checksum == result.checksum)
         }
 
