@@ -37,6 +37,7 @@ let package = Package(
         .library(name: "IORuntime", targets: ["IORuntime"]),
         .library(name: "BlockStorage", targets: ["BlockStorage"]),
         .library(name: "QCOW2", targets: ["QCOW2"]),
+        .library(name: "Templates", targets: ["Templates"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
         .executable(name: "sluice", targets: ["SluiceCLI"]),
@@ -86,7 +87,7 @@ let package = Package(
         .executableTarget(
             name: "SluiceCLI",
             dependencies: [
-                "Sluice", "StorageConformance", "BlockStorage", "IORuntime",
+                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 logging, systemPackage,
@@ -103,7 +104,7 @@ let package = Package(
         tests(
             "SluiceTests",
             [
-                "Sluice", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
+                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

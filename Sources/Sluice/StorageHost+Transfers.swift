@@ -38,6 +38,7 @@ extension StorageHost {
         guard try await !exists(target) else {
             throw StorageError(.alreadyExists, "create volume", at: "\(target)", why: "a volume has that name")
         }
+        try await refuseLazyName(target, "create volume")
         let token = try await intents.begin(Intent(operation: "fill", pool: target.pool, volume: target.name))
         var isMade = false
         do throws(StorageError) {

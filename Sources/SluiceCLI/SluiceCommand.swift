@@ -22,8 +22,8 @@ struct SluiceCommand: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            PoolCommand.self, VolumeCommand.self, SnapshotCommand.self, ServeCommand.self, ConformanceCommand.self,
-            BenchCommand.self, QoSCommand.self, CompletionCommand.self,
+            PoolCommand.self, TemplateCommand.self, VolumeCommand.self, SnapshotCommand.self, ServeCommand.self,
+            ConformanceCommand.self, BenchCommand.self, QoSCommand.self, CompletionCommand.self,
         ])
 
     @OptionGroup var global: GlobalOptions
@@ -43,6 +43,9 @@ struct SluiceCommand: ParsableCommand {
                 let context = try await CommandContext(command.global)
                 return try await command.run(context).rawValue
             }
+            guard type(of: command).configuration.subcommands.isEmpty else {
+                return reportMissingSubcommand(of: type(of: command), arguments)
+            }
             var other = command
             try other.run()
             return 0
@@ -52,6 +55,13 @@ struct SluiceCommand: ParsableCommand {
         } catch {
             return finish(error, arguments)
         }
+    }
+
+    /// Says what is wrong with a group of commands alone, and what there is in it.
+    private static func reportMissingSubcommand(of group: any ParsableCommand.Type, _ arguments: [String]) -> Int32 {
+        reportUsage("missing subcommand", arguments)
+        Terminal.write("\n\(helpMessage(for: group))\n", to: .standardError)
+        return ExitCode.validationFailure.rawValue
     }
 
     /// Prints the help that was asked for, or what is wrong with the command line.
@@ -65,10 +75,13 @@ struct SluiceCommand: ParsableCommand {
             report("\(StorageError(.internalError, "run command", why: message(for: error)))")
             return 1
         }
-        let command = (["sluice"] + commandPath(arguments)).joined(separator: " ")
-        let reason = message(for: error).split(separator: "\n").joined(separator: " ")
-        report("\(StorageError(.invalidArgument, "command line", why: "\(reason) (see '\(command) --help')"))")
+        reportUsage(message(for: error).split(separator: "\n").joined(separator: " "), arguments)
         return code.rawValue
+    }
+
+    private static func reportUsage(_ reason: String, _ arguments: [String]) {
+        let command = (["sluice"] + commandPath(arguments)).joined(separator: " ")
+        report("\(StorageError(.invalidArgument, "command line", why: "\(reason) (see '\(command) --help')"))")
     }
 
     /// The names of the commands in the arguments: what the help is asked of.

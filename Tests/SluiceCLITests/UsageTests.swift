@@ -35,6 +35,19 @@ import Testing
         #expect(result.error.hasSuffix("--help')\n") && result.error.count { $0 == "\n" } == 1, "\(result.error)")
     }
 
+    @Test(
+        "A group of commands alone is wrong usage, and shows the group's help on standard error",
+        arguments: [
+            [], ["--json"], ["pool"], ["template"], ["volume"], ["snapshot"], ["qos"], ["--json", "volume"],
+            ["volume", "--json"],
+        ])
+    func missingSubcommand(arguments: [String]) async throws {
+        let result = try await TestShell().sluice(arguments)
+        #expect(result.status == 64 && result.output.isEmpty, "\(result)")
+        #expect(result.error.hasPrefix("error: invalidArgument: command line, missing subcommand (see 'sluice"))
+        #expect(result.error.contains("SUBCOMMANDS:"))
+    }
+
     @Test("Options of all commands may stand anywhere")
     func globalOptions() async throws {
         let shell = try TestShell()

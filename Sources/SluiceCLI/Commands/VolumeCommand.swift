@@ -9,7 +9,7 @@ struct VolumeCommand: ParsableCommand {
         subcommands: [
             Create.self, Clone.self, List.self, Info.self, Map.self, Resize.self, SetQoS.self, Delete.self,
             Flatten.self, Rename.self, BreakLock.self, Copy.self, Migrate.self, Adopt.self,
-            Check.self, XML.self, QEMU.self,
+            Import.self, Export.self, Check.self, XML.self, QEMU.self,
         ])
 }
 

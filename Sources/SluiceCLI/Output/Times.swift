@@ -8,6 +8,11 @@ enum Times {
         return Date(timeIntervalSince1970: Double(min(max(seconds, 0), end))).formatted(.iso8601)
     }
 
+    /// Whole microseconds, rounded up.
+    static func microseconds(_ duration: Duration) -> UInt64 {
+        UInt64(clamping: Int64((duration / .microseconds(1)).rounded(.up)))
+    }
+
     /// `0.4 ms`, `12 s`, `3:05 min`.
     static func text(_ duration: Duration) -> String {
         let seconds = duration / .seconds(1)

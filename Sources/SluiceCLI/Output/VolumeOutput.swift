@@ -7,8 +7,7 @@ extension VolumeDetails {
 
     /// The document of `volume info` and how long the operation that made the volume took inside the library.
     func json(elapsed: Duration) -> JSON {
-        let microseconds = UInt64(clamping: Int64((elapsed / .microseconds(1)).rounded(.up)))
-        return .object(members + [JSON.Member(key: "elapsedMicroseconds", value: .unsigned(microseconds))])
+        .object(members + [JSON.Member(key: "elapsedMicroseconds", value: .unsigned(Times.microseconds(elapsed)))])
     }
 
     private var members: [JSON.Member] {

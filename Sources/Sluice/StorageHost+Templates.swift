@@ -1,0 +1,63 @@
+import BlockStorage
+import Foundation
+import SystemPackage
+import Templates
+
+extension StorageHost {
+    /// Imports a template: checks, unpacks and inspects the source, and publishes a fresh copy of the disk in it.
+    ///
+    /// Once more with the same source succeeds, and takes no time where a checksum is given. A template or volume
+    /// of that name that is another one throws `alreadyExists`; see `TemplateImport` for the other errors.
+    @discardableResult
+    public func importTemplate(
+        _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum? = nil,
+        progress: (@Sendable (ImportProgress) -> Void)? = nil
+    ) async throws(StorageError) -> ImportedTemplate {
+        let pool = try await pool(template.pool)
+        try await refuseLazyName(template, "import template")
+        let recorded = try await catalog.template(template.name, in: template.pool)
+        var work = TemplateImport(
+            name: template.name, source: source, format: format, checksum: checksum,
+            scratchDirectory: FilePath(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/var/tmp"))
+        work.recorded = recorded
+        work.progress = progress
+        let imported: ImportedTemplate
+        do {
+            imported = try await work.run(into: pool)
+        } catch {
+            throw error.at(source.name)
+        }
+        // A checksum that was compared once is not forgotten by an import without one.
+        let isKnown = imported.wasThere && imported.record.checksum == nil && recorded?.checksum != nil
+        if !isKnown, imported.record != recorded {
+            try await catalog.save(imported.record, ofTemplate: template.name, in: template.pool)
+        }
+        return imported
+    }
+
+    /// The pool's templates, sorted by name.
+    public func listTemplates(in pool: String) async throws(StorageError) -> [VolumeSummary] {
+        try await self.pool(pool).listTemplates().map { summary(of: $0, in: pool) }.sorted { $0.name < $1.name }
+    }
+
+    /// Deletes a template; one that is not there is deleted already. Throws `busy`, naming them, while clones exist.
+    public func deleteTemplate(_ template: VolumeAddress) async throws(StorageError) {
+        try await refuseWhileServed(template, "delete template")
+        try await pool(template.pool).deleteTemplate(template.name)
+        try await catalog.deleteTemplate(template.name, in: template.pool)
+    }
+
+    /// Throws `alreadyExists` for the name of a volume that is recorded and not made yet: no pool knows of it.
+    func refuseLazyName(_ volume: VolumeAddress, _ what: String) async throws(StorageError) {
+        guard try await catalog.volume(volume.name, in: volume.pool)?.lazySize == nil else {
+            throw StorageError(.alreadyExists, what, at: "\(volume)", why: "a lazy volume has that name")
+        }
+    }
+}
+
+extension StorageError {
+    /// The error with its place, where it has none yet.
+    func at(_ place: String) -> StorageError {
+        self.place.isEmpty ? StorageError(code, what, at: place, why: why) : self
+    }
+}

@@ -1,0 +1,100 @@
+import ArgumentParser
+import BlockStorage
+import Sluice
+import Templates
+
+struct TemplateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "template", abstract: "Images that volumes are cloned from.",
+        discussion: "Example: sluice template import fast/debian debian.qcow2 --format qcow2",
+        subcommands: [Import.self, List.self, Delete.self])
+
+    struct Import: HostCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Check, unpack and inspect an image, and publish it for cloning.",
+            discussion: """
+                Files that end in .gz, .bz2, .xz, .zst or .zip are unpacked; the checksum is that of the file as it \
+                is. An image that refers to other files, or is not what it is declared to be, is refused, and \
+                nothing is left behind. The same again succeeds.
+
+                Example: sluice template import fast/debian debian.qcow2 --format qcow2 --checksum sha256:9f86d0…
+                Example: sluice template import fast/tiny file:///srv/images/tiny.raw.xz --format raw
+                """)
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/NAME of the template.")
+        var template: VolumeAddress
+        @Argument(help: "A path, or a file: URL.", completion: .file())
+        var source: String
+        @Option(help: "What the image is: qcow2 or raw. It is never guessed.")
+        var format: VolumeFormat
+        @Option(
+            help: ArgumentHelp(
+                "What the file must add up to: md5, sha1, sha224, sha256, sha384 or sha512.", valueName: "alg:hex"),
+            transform: { try Checksum($0) })
+        var checksum: Checksum?
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let template = try template.withoutSnapshot("import template")
+            let source = try TemplateLocation.source(source)
+            let start = ContinuousClock.now
+            let imported = try await context.withProgressBar { bar in
+                let show: @Sendable (ImportProgress) -> Void = { progress in
+                    bar?.show(progress.phase.rawValue, progress.bytesDone, of: progress.bytesTotal)
+                }
+                return try await context.host.importTemplate(
+                    template, from: source, format, checksum: checksum, progress: show)
+            }
+            let elapsed = ContinuousClock.now - start
+            let text =
+                imported.wasThere
+                ? "\(template) is there already"
+                : "imported \(source.name) as \(template), \(ByteCount(imported.template.virtualSize).text), "
+                    + "in \(Times.text(elapsed))"
+            return context.print(imported.json(template, elapsed), text)
+        }
+    }
+
+    struct List: HostCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List a pool's templates.", discussion: "Example: sluice template list fast")
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "The pool.")
+        var pool: String
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let templates = try await context.host.listTemplates(in: pool)
+            return context.print(
+                ["volumes": .array(templates.map(\.json))], templates.table("no template in \(pool)"))
+        }
+    }
+
+    struct Delete: HostCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Delete a template that has no clones; one that is not there is deleted already.",
+            discussion: "Example: sluice template delete fast/debian")
+
+        @OptionGroup var global: GlobalOptions
+        @Argument(help: "POOL/NAME.")
+        var template: VolumeAddress
+
+        func run(_ context: CommandContext) async throws -> ExitCode {
+            let template = try template.withoutSnapshot("delete template")
+            try await context.host.deleteTemplate(template)
+            return context.print(["deleted": .string("\(template)")], "deleted \(template)")
+        }
+    }
+}
+
+extension ImportedTemplate {
+    /// The document of `template import`: what `volume list` says of it, and how the import went.
+    fileprivate func json(_ address: VolumeAddress, _ elapsed: Duration) -> JSON {
+        [
+            "pool": .string(address.pool), "name": .string(address.name), "path": .string(template.path),
+            "format": JSON(template.format?.rawValue), "virtualSize": .unsigned(template.virtualSize),
+            "allocatedSize": .unsigned(template.allocatedSize), "checksum": JSON(record.checksum?.description),
+            "wasThere": .bool(wasThere), "elapsedMicroseconds": .unsigned(Times.microseconds(elapsed)),
+        ]
+    }
+}
