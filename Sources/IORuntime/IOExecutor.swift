@@ -166,7 +166,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             defer { tokens.removeAll() }
             return tokens
         }
-        for token in cancellations where slots.isInFlight(token) { engine.cancel(token: token) }
+        for token in cancellations where slots.cancel(token) { engine.cancel(token: token) }
     }
 
     /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so at least every

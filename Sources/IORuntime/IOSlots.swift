@@ -11,6 +11,8 @@ struct IOSlots {
     private struct Slot {
         var generation: UInt32 = 0
         var isInFlight = false
+        /// Whether the kernel was asked to end the request: it is not continued any more.
+        var isCancelled = false
         /// Bytes done by earlier short transfers.
         var transferred = 0
         var request = unsafe IORequest(.timeout, -1)
@@ -41,6 +43,13 @@ struct IOSlots {
     private(set) var inFlight = 0
     /// Slots in flight that have a task.
     private var sweepable = 0
+
+    /// Notes that a request is to end; false where it has ended already.
+    mutating func cancel(_ token: UInt64) -> Bool {
+        guard isInFlight(token) else { return false }
+        slots[Int(truncatingIfNeeded: token & 0xffff_ffff)].isCancelled = true
+        return true
+    }
 
     func isInFlight(_ token: UInt64) -> Bool {
         let index = Int(truncatingIfNeeded: token & 0xffff_ffff)
@@ -125,6 +134,7 @@ struct IOSlots {
 
     private mutating func begin(_ index: Int, _ request: IORequest, _ task: WaitingTask?) {
         slots[index].isInFlight = true
+        slots[index].isCancelled = false
         slots[index].transferred = 0
         slots[index].request = request
         slots[index].task = task
@@ -141,6 +151,7 @@ struct IOSlots {
         for index in slots.indices where slots[index].isInFlight {
             guard slots[index].task?.isCancelled == true else { continue }
             slots[index].task = nil
+            slots[index].isCancelled = true
             sweepable -= 1
             body(UInt64(slots[index].generation) << 32 | UInt64(index))
         }
@@ -151,11 +162,18 @@ struct IOSlots {
         let index = Int(truncatingIfNeeded: completion.token & 0xffff_ffff)
         guard isInFlight(completion.token) else { return nil }
         var result = completion.result
-        if result == -Int(EINTR) { return slots[index].request }
+        if result == -Int(EINTR) {
+            // A worker thread of the kernel is interrupted by a cancellation, too.
+            if !slots[index].isCancelled { return slots[index].request }
+            result = -Int(ECANCELED)
+        }
         if Self.isTransfer(slots[index].request.operation) {
             if result > 0 {
                 slots[index].transferred += result
-                if Self.advance(&slots[index].request, by: result) { return slots[index].request }
+                if Self.advance(&slots[index].request, by: result) {
+                    if !slots[index].isCancelled { return slots[index].request }
+                    result = -Int(ECANCELED)
+                }
             }
             if result >= 0 {
                 // A write that makes no progress would be retried for ever.
