@@ -13,6 +13,8 @@ extension QCOW2Volume {
         }
         if isReadOnly { return try await overlay(records) }
 
+        // The dead session may have made the file longer than it needs.
+        state.withLock { $0.hasGrown = true }
         // Every cluster first, so that no table is put where data is.
         for record in records { try await repeatLoading { $0.claim(record) } }
         for record in records { try await repeatLoading { $0.replay(record) } }

@@ -102,6 +102,7 @@ extension QCOW2Volume {
             case .load(let piece): try await load(piece)
             case .prepareTable(let index): try await prepareTable(index)
             }
+            if state.withLock({ $0.needsFlush(dirtyLimit) }) { try await settle() }
         }
         try await settle()
         state.withLock { $0.dropTables(from: l1EntryCount) }

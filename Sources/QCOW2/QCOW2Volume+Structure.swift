@@ -26,10 +26,15 @@ extension QCOW2Volume {
         try await rewriteTables(&structure, &counts)
         if structure.l1TableOffset == nil {
             let clusterCount = layout.clusterCount(forSize: UInt64(structure.l1.count) * 8)
-            let clusters = try counts.allocate(max(clusterCount, 1))
-            let offset = layout.offset(ofCluster: clusters.lowerBound)
-            try await writeNew([MetadataWrite(offset: offset, content: .words(padded(structure.l1, clusters)))])
-            header.l1TableOffset = offset
+            // A disk of no size has no table.
+            header.l1TableOffset = 0
+            if clusterCount > 0 {
+                let clusters = try counts.allocate(clusterCount)
+                header.l1TableOffset = layout.offset(ofCluster: clusters.lowerBound)
+                try await writeNew([
+                    MetadataWrite(offset: header.l1TableOffset, content: .words(padded(structure.l1, clusters)))
+                ])
+            }
             header.l1EntryCount = UInt32(structure.l1.count)
         }
         header.size = structure.size

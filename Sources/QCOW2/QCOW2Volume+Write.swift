@@ -230,7 +230,9 @@ extension QCOW2Volume {
             try await growOne { () async throws(StorageError) in
                 let current = state.withLock { $0.baseSize }
                 if current >= size { return }
-                let step = min(max(current / 64, 1 << 20), 64 << 20)
+                // The volume below syncs at each step, so that steps get longer as the file does; they take no space,
+                // and closing takes back what was not needed.
+                let step = min(max(current, 4 << 20), 256 << 20)
                 var target = layout.roundedUp(size.addingSaturating(step))
                 do throws(StorageError) {
                     try await base.resize(to: target)

@@ -7,9 +7,8 @@ extension QCOW2Volume {
     /// would show through.
     public func discard(_ range: Range<UInt64>) async throws(StorageError) {
         try checkWritable()
-        try await change { () async throws(StorageError) in
-            let (_, body, _) = try parts(of: range)
-            try await zeroClusters(body, .discard)
+        try await inPieces(of: range) { (piece) async throws(StorageError) in
+            try await zeroClusters(piece.body, .discard)
         }
     }
 
@@ -17,38 +16,39 @@ extension QCOW2Volume {
     /// `.keepAllocated` asks to keep those that the image has. With `.fastOnly`, `range` must consist of clusters.
     public func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
         try checkWritable()
-        try await change { () async throws(StorageError) in
-            let (head, body, tail) = try parts(of: range)
-            if options.contains(.fastOnly) {
-                guard head.isEmpty, tail.isEmpty, !isVersion2, !hasExternalData else {
-                    throw StorageError(
-                        .notSupported, "write zeros", at: "bytes \(range)",
-                        why: "only whole clusters, in version 3, become zeros without writing them")
-                }
+        if options.contains(.fastOnly) {
+            let (head, _, tail) = try state.withLock { state throws(StorageError) in try state.parts(of: range) }
+            guard head.isEmpty, tail.isEmpty, !isVersion2, !hasExternalData else {
+                throw StorageError(
+                    .notSupported, "write zeros", at: "bytes \(range)",
+                    why: "only whole clusters, in version 3, become zeros without writing them")
             }
-            try await writeZeroBytes(head)
-            try await zeroClusters(body, options.contains(.keepAllocated) ? .keep : .free)
-            try await writeZeroBytes(tail)
+        }
+        let mode: ZeroMode = options.contains(.keepAllocated) ? .keep : .free
+        try await inPieces(of: range) { (piece) async throws(StorageError) in
+            try await writeZeroBytes(piece.head)
+            try await zeroClusters(piece.body, mode)
+            try await writeZeroBytes(piece.tail)
         }
         if options.contains(.forceUnitAccess) { try await flush() }
     }
 
-    /// The whole clusters in `range`, and what lies before and after them. The end of the disk counts as the end of
-    /// its cluster.
-    private func parts(of range: Range<UInt64>) throws(StorageError) -> (
-        head: Range<UInt64>, body: Range<UInt64>, tail: Range<UInt64>
-    ) {
-        let size = try state.withLock { state throws(StorageError) in
-            try state.check(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
-            return state.size
+    /// Runs `body` inside the gate for each piece of `range`, as large as the tables in memory have room for.
+    private func inPieces(
+        of range: Range<UInt64>, _ body: (ZeroParts) async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        try state.withLock { state throws(StorageError) in _ = try state.parts(of: range) }
+        let slicesAtOnce = UInt64(max(dirtyLimit / layout.sliceByteCount / 2, 1))
+        let step = slicesAtOnce << UInt64(layout.sliceEntryBits + layout.clusterBits)
+        var position = range.lowerBound
+        while position < range.upperBound {
+            let end = min(range.upperBound, position - position % step + step)
+            try await change { () async throws(StorageError) in
+                let parts = try state.withLock { state throws(StorageError) in try state.parts(of: position..<end) }
+                try await body(parts)
+            }
+            position = end
         }
-        let start = layout.roundedUp(range.lowerBound)
-        let end = range.upperBound == size ? layout.roundedUp(size) : range.upperBound & ~layout.clusterMask
-        guard start < end else {
-            return (range, range.upperBound..<range.upperBound, range.upperBound..<range.upperBound)
-        }
-        let afterEnd = min(end, range.upperBound)
-        return (range.lowerBound..<start, start..<end, afterEnd..<range.upperBound)
     }
 
     /// Writes zeros like any other data, where `range` does not read as zeros already; the caller is inside the gate.
@@ -94,6 +94,9 @@ extension QCOW2Volume {
         }
     }
 }
+
+/// A range that is to read as zeros: its whole clusters, and what lies before and after them.
+typealias ZeroParts = (head: Range<UInt64>, body: Range<UInt64>, tail: Range<UInt64>)
 
 /// What becomes of clusters that are to read as zeros.
 enum ZeroMode {
@@ -178,5 +181,16 @@ extension QCOW2State {
         if !isKept { unlink(old) }
         setEntry(new, bitmap, at: cluster, slot)
         return nil
+    }
+
+    /// The whole clusters in `range`, and what lies before and after them. The end of the disk counts as the end of
+    /// its cluster. Throws `outOfRange` for what the disk does not have.
+    func parts(of range: Range<UInt64>) throws(StorageError) -> ZeroParts {
+        try check(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
+        let start = layout.roundedUp(range.lowerBound)
+        let end = range.upperBound == size ? layout.roundedUp(size) : range.upperBound & ~layout.clusterMask
+        let nothing = range.upperBound..<range.upperBound
+        guard start < end else { return (range, nothing, nothing) }
+        return (range.lowerBound..<start, start..<end, min(end, range.upperBound)..<range.upperBound)
     }
 }

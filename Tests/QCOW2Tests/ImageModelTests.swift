@@ -57,4 +57,61 @@ struct ImageModelTests {
         for snapshot in kept { try await model.verifySnapshot(snapshot.name, snapshot.contents) }
         try await model.verify("with snapshots")
     }
+
+    @Test("a disk of no size can be made, checked, grown and used")
+    func empty() async throws {
+        let directory = try TemporaryDirectory()
+        let base = MemoryVolume(size: 0)
+        try await QCOW2Volume.create(on: base, QCOW2CreateOptions(size: 0))
+        try await QEMU.expectClean(try directory.write(base.contents, to: "empty.qcow2"), "empty")
+        let volume = try await QCOW2Volume.open(base)
+        try await volume.createSnapshot("nothing")
+        try await volume.resize(to: 1 << 20)
+        try await volume.store([1, 2, 3], at: 500_000)
+        try await volume.applySnapshot("nothing")
+        #expect(volume.geometry.size == 0)
+        try await volume.resize(to: 2 << 20)
+        #expect(try await volume.bytes(0..<2 << 20).allSatisfy { $0 == 0 })
+        try await volume.deleteSnapshot("nothing")
+        try await volume.close()
+        try await QEMU.expectClean(try directory.write(base.contents, to: "grown.qcow2"), "grown")
+    }
+
+    @Test("requests outside the disk, on a read-only image and after closing are refused and change nothing")
+    func refusals() async throws {
+        let base = MemoryVolume(size: 0)
+        try await QCOW2Volume.create(on: base, QCOW2CreateOptions(size: 1 << 20))
+        let volume = try await QCOW2Volume.open(base.copy())
+        func code(_ body: () async throws -> Void) async -> StorageError.Code? {
+            do {
+                try await body()
+                return nil
+            } catch {
+                return (error as? StorageError)?.code
+            }
+        }
+        #expect(await code { try await volume.store([1, 2], at: (1 << 20) - 1) } == .outOfRange)
+        #expect(await code { _ = try await volume.bytes(1 << 20..<(1 << 20) + 1) } == .outOfRange)
+        #expect(await code { try await volume.discard(0..<1 << 21) } == .outOfRange)
+        #expect(await code { try await volume.writeZeroes(1 << 60..<1 << 61) } == .outOfRange)
+        #expect(await code { _ = try await volume.extents(in: 0..<1 << 21) } == .outOfRange)
+        #expect(await code { try await volume.deleteSnapshot("none") } == .notFound)
+        try await volume.flush()
+        try await volume.close()
+        try await volume.close()
+        #expect(await code { _ = try await volume.bytes(0..<1) } == .notAttached)
+        #expect(await code { try await volume.store([1], at: 0) } == .notAttached)
+        #expect(await code { try await volume.flush() } == .notAttached)
+
+        var options = QCOW2OpenOptions()
+        options.isReadOnly = true
+        let reader = try await QCOW2Volume.open(base, options)
+        let before = base.contents
+        #expect(await code { try await reader.store([1], at: 0) } == .readOnly)
+        #expect(await code { try await reader.discard(0..<1 << 20) } == .readOnly)
+        #expect(await code { try await reader.resize(to: 1 << 21) } == .readOnly)
+        #expect(await code { try await reader.createSnapshot("one") } == .readOnly)
+        try await reader.close()
+        #expect(base.contents == before)
+    }
 }
