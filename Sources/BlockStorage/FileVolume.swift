@@ -182,6 +182,12 @@ public final class FileVolume: ResizableVolume {
     }
 
     public func resize(to size: UInt64) async throws(StorageError) {
+        try await resizeBeforeFlush(to: size)
+        try await flush()
+    }
+
+    /// As `resize`, but durable only after the next flush.
+    package func resizeBeforeFlush(to size: UInt64) async throws(StorageError) {
         try checkOpen(0, 0)
         try limits.checkWritable()
         guard isRegularFile else {
@@ -193,7 +199,6 @@ public final class FileVolume: ResizableVolume {
             throw failure(error, "resize")
         }
         self.size.store(size, ordering: .releasing)
-        try await flush()
     }
 
     public func close() async throws(StorageError) {

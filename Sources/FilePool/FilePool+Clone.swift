@@ -50,7 +50,7 @@ extension FilePool {
             var options = QCOW2CreateOptions(size: size)
             options.backingFile = source.name
             options.backingFormat = format.rawValue
-            try await writeImage(options, to: staged.guardian.volume)
+            try await writeImage(options, to: staged)
         }
         // Where locks do not reach other hosts, one of them may have deleted the source meanwhile. It looks for clones
         // after it took the name away, so that either it has seen this one, or the name is gone now.
@@ -64,7 +64,7 @@ extension FilePool {
 
     private func copy(_ volume: any Volume, to name: String, size: UInt64) async throws(StorageError) {
         try await build(name, Declaration(.volume, .qcow2)) { (staged) async throws(StorageError) in
-            try await writeImage(QCOW2CreateOptions(size: size), to: staged.guardian.volume)
+            try await writeImage(QCOW2CreateOptions(size: size), to: staged)
             let copy = try await openStaged(staged)
             do throws(StorageError) {
                 try await volume.copy(to: copy, CopyOptions(destinationReadsZero: true))

@@ -66,7 +66,7 @@ extension FilePool {
             case .qcow2:
                 var options = QCOW2CreateOptions(size: request.size)
                 switch request.provisioning {
-                case .thin: return try await writeImage(options, to: volume)
+                case .thin: return try await writeImage(options, to: staged)
                 case .sparse: options.preallocation = .metadata
                 case .fat: options.preallocation = .full
                 }
@@ -90,10 +90,11 @@ extension FilePool {
     }
 
     /// Writes a new image without preallocation: laid out in memory, then written and made durable once.
-    func writeImage(_ options: QCOW2CreateOptions, to volume: any ResizableVolume) async throws(StorageError) {
+    func writeImage(_ options: QCOW2CreateOptions, to staged: StagedFile) async throws(StorageError) {
         let image = MemoryVolume(size: 0)
         try await QCOW2Volume.create(on: image, options)
-        try await volume.resize(to: image.geometry.size)
+        try await staged.guardian.resizeBeforeFlush(to: image.geometry.size)
+        let volume = staged.guardian.volume
         let whole = 0..<image.geometry.size
         for extent in try await image.extents(in: whole) where extent.kind == .data {
             var bytes = [UInt8](repeating: 0, count: Int(extent.range.upperBound - extent.range.lowerBound))

@@ -68,7 +68,7 @@ extension FilePool {
                 throw failure(
                     .unsafeImage, "open volume", name, "its backing chain is longer than \(Self.longestChain) images")
             }
-            return try await openImage(stored, name, use, snapshot: snapshot, chain: chain + [status])
+            return try await openImage(stored, name, use, snapshot: snapshot, status: status, above: chain)
         } catch {
             try? await stored.volume.close()
             throw error
@@ -76,12 +76,18 @@ extension FilePool {
     }
 
     private func openImage(
-        _ stored: any StoredFile, _ name: String, _ use: ImageLock.Use, snapshot: String?, chain: [FileStatus]
+        _ stored: any StoredFile, _ name: String, _ use: ImageLock.Use, snapshot: String?, status: FileStatus,
+        above images: [FileStatus]
     ) async throws(StorageError) -> QCOW2Volume {
+        let chain = images + [status]
         let header = try await QCOW2Header.read(from: stored.volume)
         var options = QCOW2OpenOptions()
         options.isReadOnly = use == .reading
         options.snapshot = snapshot
+        // Only the image that is asked for may have had a writer; readers see what it had acknowledged, too.
+        if images.isEmpty, let directory = self.options.journalDirectory {
+            options.journal = QCOW2Journal(directory: directory, identity: "\(status.device):\(status.inode)")
+        }
         if let backing = header.backingFile {
             let (below, format) = try await backingFile(backing, declaredAs: header.backingFormat, of: name)
             options.backing = try await open(below, format, .reading, snapshot: nil, above: chain)

@@ -9,7 +9,7 @@ extension FilePool {
         if try await statusIfPresent(name) != nil { throw taken(name) }
         let staged = try await stage()
         do throws(StorageError) {
-            try await writeImage(QCOW2CreateOptions(size: size), to: staged.guardian.volume)
+            try await writeImage(QCOW2CreateOptions(size: size), to: staged)
             return StagedImage(self, name, staged, try await openStaged(staged))
         } catch {
             await discard(staged)

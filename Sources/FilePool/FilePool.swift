@@ -125,8 +125,9 @@ public final class FilePool: StoragePool {
     public var capabilities: [Capability] {
         [
             Capability(.thinProvisioning), Capability(.linkedClone, states: [.base, .current]),
+            Capability(.snapshot, formats: [.qcow2]), Capability(.revert, formats: [.qcow2]),
             Capability(.resizeOnline), Capability(.shrink), Capability(.discard), Capability(.extents),
-            Capability(.exclusiveAttach),
+            Capability(.exclusiveAttach), Capability(.flatten),
         ]
     }
 

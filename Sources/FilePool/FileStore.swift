@@ -41,6 +41,8 @@ public protocol StoredFile: Sendable {
     /// The bytes of the file. Its size is the file's.
     var volume: any ResizableVolume { get }
     func status() async throws(StorageError) -> FileStatus
+    /// Sets the size of the volume, durably with its next flush.
+    func resizeBeforeFlush(to size: UInt64) async throws(StorageError)
     /// Takes or drops a byte-range lock that belongs to this open file; false when another one is in the way.
     func lock(_ kind: File.LockKind, _ range: Range<UInt64>) async throws(StorageError) -> Bool
     /// Whether another open file, here or on another host, holds a lock in `range` that `kind` would conflict with.

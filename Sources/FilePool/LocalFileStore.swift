@@ -117,15 +117,21 @@ public final class LocalFileStore: FileStore {
 
 private final class LocalFile: StoredFile {
     private let file: File
-    let volume: any ResizableVolume
+    private let contents: FileVolume
+
+    var volume: any ResizableVolume { contents }
 
     init(_ file: File, isReadOnly: Bool, isDirect: Bool) async throws(StorageError) {
         self.file = file
-        volume = try await FileVolume(file, isReadOnly: isReadOnly, isDirect: isDirect)
+        contents = try await FileVolume(file, isReadOnly: isReadOnly, isDirect: isDirect)
     }
 
     func status() async throws(StorageError) -> FileStatus {
         try await attempt("look up") { (file) async throws(SystemError) in try await file.status() }
+    }
+
+    func resizeBeforeFlush(to size: UInt64) async throws(StorageError) {
+        try await contents.resizeBeforeFlush(to: size)
     }
 
     func lock(_ kind: File.LockKind, _ range: Range<UInt64>) async throws(StorageError) -> Bool {

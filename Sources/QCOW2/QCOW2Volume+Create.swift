@@ -143,7 +143,7 @@ private struct ImageBuilder {
         for index in 0..<entryCount { bytes.appendBigEndian(entry(index)) }
         if byteCount > 0 {
             bytes.pad(to: Int(layout.clusterSize))
-            bytes += repeatElement(0, count: Int(byteCount) - bytes.count)
+            bytes += [UInt8](repeating: 0, count: Int(byteCount) - bytes.count)
             try await base.writeBytes(bytes, at: offset)
         }
     }

@@ -129,6 +129,23 @@ extension ConformanceTest {
             try expectEqual(report.outcome, .clean, "check after flattening \(report.findings)")
         },
         ConformanceTest(
+            "sharing/flatten-with-snapshots", "Flattening loses nothing that a snapshot holds.",
+            needs: [.linkedClone, .flatten, .snapshot]
+        ) { context in
+            let (source, model) = try await context.createFilled()
+            let clone = try await context.clone(VolumeReference(source))
+            _ = try await context.pool.createSnapshot("first", of: clone)
+            var changed = model
+            try await context.with(VolumeReference(clone), .exclusive) { try await changed.mutate($0, operations: 30) }
+            do {
+                try await context.pool.flattenVolume(clone)
+            } catch let error as StorageError where error.code == .busy {
+                try expect(!error.why.isEmpty, "the refusal gives no reason")
+            }
+            try await context.verify(VolumeReference(clone), changed, "of the clone after flattening it")
+            try await context.verify(VolumeReference(clone, snapshot: "first"), model, "of its snapshot")
+        },
+        ConformanceTest(
             "sharing/delete-flattening", "Deleting with `flatten` keeps the clones.", needs: [.linkedClone, .flatten]
         ) {
             context in

@@ -37,12 +37,14 @@ struct Tool {
     var status: Int32
     var output: String
 
-    @discardableResult
-    static func run(_ arguments: String...) throws -> Tool {
+    static func run(_ arguments: String...) throws -> Tool { try run(arguments) }
+
+    static func run(_ arguments: [String]) throws -> Tool {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = arguments
         let pipe = Pipe()
+        process.standardInput = FileHandle.nullDevice
         process.standardOutput = pipe
         process.standardError = pipe
         try process.run()
@@ -53,16 +55,8 @@ struct Tool {
 
     /// As `run`, and the tool must succeed.
     static func succeed(_ arguments: String..., sourceLocation: SourceLocation = #_sourceLocation) throws {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(arguments): \(output)", sourceLocation: sourceLocation)
+        let tool = try run(arguments)
+        #expect(tool.status == 0, "\(arguments): \(tool.output)", sourceLocation: sourceLocation)
     }
 }
 
@@ -73,7 +67,7 @@ final class QEMUHolder {
     private let output = Pipe()
 
     /// Starts it and waits until it has opened the image and done one request.
-    init(_ arguments: String...) throws {
+    init(_ arguments: [String]) throws {
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = ["qemu-io"] + arguments
         process.standardInput = input

@@ -27,6 +27,7 @@ extension [UInt8] {
     /// Appends zero bytes until the count is a multiple of `alignment`.
     mutating func pad(to alignment: Int) {
         let excess = count % alignment
-        if excess > 0 { append(contentsOf: repeatElement(0, count: alignment - excess)) }
+        // An array, because copying one is fast in unoptimised code too.
+        if excess > 0 { append(contentsOf: [UInt8](repeating: 0, count: alignment - excess)) }
     }
 }

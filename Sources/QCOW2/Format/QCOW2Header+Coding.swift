@@ -172,6 +172,10 @@ extension QCOW2Header {
 extension QCOW2Header {
     /// Puts the fields that change while an image is open into its first sector.
     func store(into sector: inout [UInt8]) {
+        if backingFile == nil {
+            sector.setBigEndian(UInt64(0), at: FieldOffset.backingFile)
+            sector.setBigEndian(UInt32(0), at: FieldOffset.backingFile + 8)
+        }
         sector.setBigEndian(size, at: FieldOffset.size)
         sector.setBigEndian(l1EntryCount, at: FieldOffset.l1EntryCount)
         sector.setBigEndian(l1TableOffset, at: FieldOffset.l1TableOffset)
