@@ -1,4 +1,3 @@
-import Foundation
 import IORuntime
 import SystemPackage
 
@@ -13,7 +12,7 @@ enum KernelLocks {
     private static func shown(of path: String) throws -> Set<UInt64> {
         let inode = try FileStatus(at: FilePath(path)).inode
         var bytes: Set<UInt64> = []
-        for line in try String(contentsOfFile: "/proc/locks", encoding: .utf8).split(separator: "\n") {
+        for line in try list().split(separator: "\n") {
             let fields = line.split(separator: " ")
             guard fields.count >= 8, fields[1] == "OFDLCK", fields[5].split(separator: ":").last == "\(inode)",
                 let first = UInt64(fields[6]), let last = UInt64(fields[7])
@@ -21,5 +20,19 @@ enum KernelLocks {
             bytes.formUnion(first...last)
         }
         return bytes
+    }
+
+    /// Read to the end: files without a size are cut by the usual ways of reading whole files.
+    private static func list() throws -> String {
+        let file = try FileDescriptor.open("/proc/locks", .readOnly)
+        return try file.closeAfter {
+            var text: [UInt8] = []
+            var piece = [UInt8](repeating: 0, count: 1 << 16)
+            while true {
+                let count = try piece.withUnsafeMutableBytes { try file.read(into: $0) }
+                if count == 0 { return String(decoding: text, as: UTF8.self) }
+                text += piece[..<count]
+            }
+        }
     }
 }
