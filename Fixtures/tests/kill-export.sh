@@ -44,8 +44,7 @@ survive() {
             done >>"$work/snapshots.log" 2>&1 &
             snapshots=$!
         fi
-        sleep "0.$((RANDOM % 9))$((RANDOM % 10))"
-        [ $((RANDOM % 3)) -ne 0 ] || sleep 1
+        sleep "$((RANDOM % 2)).$((RANDOM % 10))"
         kill -KILL "$served"
         wait "$served" 2>/dev/null || true
         rm -f "$work/take-snapshots"
