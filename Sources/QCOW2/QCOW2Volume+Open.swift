@@ -26,8 +26,8 @@ extension QCOW2Volume {
             if header.incompatibleFeatures.contains(.dirty) { header = try await rebuildRefcounts(base) }
         }
 
-        let snapshots = try await SnapshotTable.read(header, from: base)
-        try await checkPlaces(header, snapshots, size: base.geometry.size)
+        let (snapshots, snapshotTableByteCount) = try await SnapshotTable.contents(header, from: base)
+        try await checkPlaces(header, snapshots, snapshotTableByteCount, size: base.geometry.size)
         let l1 = try await readWords(base, header.l1TableOffset, Int(header.l1EntryCount))
         let table = try await readWords(
             base, header.refcountTableOffset,
@@ -39,6 +39,7 @@ extension QCOW2Volume {
             baseSize: base.geometry.size, dataSize: (options.dataFile ?? base).geometry.size,
             commitsTables: header.version == 2 && options.journal != nil)
         state.snapshots = snapshots
+        state.snapshotTableByteCount = snapshotTableByteCount
         if let name = options.snapshot {
             try await select(name, base, &state)
         } else if !isReadOnly {
@@ -77,7 +78,7 @@ extension QCOW2Volume {
 
     /// Throws `corrupt` unless the tables lie inside the file and apart from each other.
     private static func checkPlaces(
-        _ header: QCOW2Header, _ snapshots: [QCOW2Snapshot], size: UInt64
+        _ header: QCOW2Header, _ snapshots: [QCOW2Snapshot], _ snapshotTableByteCount: UInt64, size: UInt64
     ) async throws(StorageError) {
         var places: [(name: String, range: Range<UInt64>)] = [("header", 0..<header.clusterSize)]
         func add(_ name: String, _ offset: UInt64, _ byteCount: UInt64) throws(StorageError) {
@@ -94,7 +95,7 @@ extension QCOW2Volume {
             "refcount table", header.refcountTableOffset,
             UInt64(header.refcountTableClusterCount) * header.clusterSize)
         if header.snapshotCount > 0 {
-            try add("snapshot table", header.snapshotTableOffset, SnapshotTable.byteCount(snapshots))
+            try add("snapshot table", header.snapshotTableOffset, snapshotTableByteCount)
         }
         for snapshot in snapshots {
             try add("L1 table of snapshot \(snapshot.id)", snapshot.l1TableOffset, UInt64(snapshot.l1EntryCount) * 8)
@@ -150,7 +151,7 @@ extension QCOW2State {
         }
         add(header.l1TableOffset, UInt64(header.l1EntryCount) * 8)
         add(header.refcountTableOffset, UInt64(header.refcountTableClusterCount) * layout.clusterSize)
-        if header.snapshotCount > 0 { add(header.snapshotTableOffset, (try? SnapshotTable.byteCount(snapshots)) ?? 1) }
+        if header.snapshotCount > 0 { add(header.snapshotTableOffset, snapshotTableByteCount) }
         for snapshot in snapshots { add(snapshot.l1TableOffset, UInt64(snapshot.l1EntryCount) * 8) }
         for block in refcounts.table where block != 0 { clusters.insert(layout.cluster(of: block)) }
         for entry in l1 where L1Entry(entry).offset != 0 { clusters.insert(layout.cluster(of: L1Entry(entry).offset)) }

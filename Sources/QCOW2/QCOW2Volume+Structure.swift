@@ -38,13 +38,13 @@ extension QCOW2Volume {
             header.l1EntryCount = UInt32(structure.l1.count)
         }
         header.size = structure.size
-        try await writeSnapshots(structure.snapshots, &header, &counts)
+        let snapshotTableByteCount = try await writeSnapshots(structure.snapshots, &header, &counts)
         try await writeRefcounts(&header, &counts)
         try await synchronize()
 
         let switched = header
         try await commitHeader { $0 = switched }
-        state.withLock { $0.adopt(structure, counts.lastCluster) }
+        state.withLock { $0.adopt(structure, counts.lastCluster, snapshotTableByteCount: snapshotTableByteCount) }
         try await readRefcountTable()
         for range in counts.freed {
             let end = min(layout.offset(ofCluster: range.upperBound), state.withLock { $0.baseSize })
@@ -101,24 +101,28 @@ extension QCOW2Volume {
         }
     }
 
+    /// Writes another snapshot table if it changes. Returns the bytes that the table takes.
     private func writeSnapshots(
         _ snapshots: [QCOW2Snapshot], _ header: inout QCOW2Header, _ counts: inout RefcountImage
-    ) async throws(StorageError) {
-        let old = state.withLock { $0.snapshots }
-        if snapshots == old { return }
+    ) async throws(StorageError) -> UInt64 {
+        let (old, oldByteCount) = state.withLock { ($0.snapshots, $0.snapshotTableByteCount) }
+        if snapshots == old { return oldByteCount }
         if !old.isEmpty {
             let first = layout.cluster(of: header.snapshotTableOffset)
-            let clusterCount = try layout.clusterCount(forSize: SnapshotTable.byteCount(old))
-            for cluster in first..<first + clusterCount { try counts.add(-1, to: cluster) }
+            for cluster in first..<first + layout.clusterCount(forSize: oldByteCount) {
+                try counts.add(-1, to: cluster)
+            }
         }
         header.snapshotCount = UInt32(snapshots.count)
         header.snapshotTableOffset = 0
-        if snapshots.isEmpty { return }
+        if snapshots.isEmpty { return 0 }
         var bytes = try SnapshotTable.encoded(snapshots)
-        let clusters = try counts.allocate(layout.clusterCount(forSize: UInt64(bytes.count)))
+        let byteCount = UInt64(bytes.count)
+        let clusters = try counts.allocate(layout.clusterCount(forSize: byteCount))
         bytes.pad(to: Int(layout.clusterSize))
         header.snapshotTableOffset = layout.offset(ofCluster: clusters.lowerBound)
         try await writeNew([MetadataWrite(offset: header.snapshotTableOffset, content: .bytes(bytes))])
+        return byteCount
     }
 
     /// Writes the refcount blocks that change to new places, and a table that has them.
@@ -220,7 +224,8 @@ extension QCOW2Volume {
 
 extension QCOW2State {
     /// The image has been switched to `structure`.
-    mutating func adopt(_ structure: Structure, _ lastCluster: UInt64) {
+    mutating func adopt(_ structure: Structure, _ lastCluster: UInt64, snapshotTableByteCount: UInt64) {
+        self.snapshotTableByteCount = snapshotTableByteCount
         l1 = structure.l1
         snapshots = structure.snapshots
         slices.removeAll()

@@ -80,13 +80,8 @@ enum SnapshotTable {
         return bytes
     }
 
-    /// Reads the table that `header` names. Throws `corrupt`, naming the entry, for anything invalid; takes no more
-    /// memory than the limits allow.
-    static func read(_ header: QCOW2Header, from volume: any Volume) async throws(StorageError) -> [QCOW2Snapshot] {
-        try await contents(header, from: volume).snapshots
-    }
-
-    /// As `read`, with the bytes that the table takes, which depend on who wrote it.
+    /// Reads the table that `header` names, and how many bytes it takes, which depends on who wrote it. Throws
+    /// `corrupt`, naming the entry, for anything invalid; takes no more memory than the limits allow.
     static func contents(_ header: QCOW2Header, from volume: any Volume) async throws(StorageError)
         -> (snapshots: [QCOW2Snapshot], byteCount: UInt64)
     {
@@ -96,11 +91,6 @@ enum SnapshotTable {
             snapshots.append(try await reader.next(index, header))
         }
         return (snapshots, reader.position)
-    }
-
-    /// The bytes that `snapshots` take in the image, the padding after the last one included.
-    static func byteCount(_ snapshots: [QCOW2Snapshot]) throws(StorageError) -> UInt64 {
-        try UInt64(encoded(snapshots).count)
     }
 
     static func invalid(_ index: Int, _ why: String) -> StorageError {

@@ -23,6 +23,8 @@ struct QCOW2State {
     let cacheByteCount: Int
     var refcounts: Refcounts
     var snapshots: [QCOW2Snapshot] = []
+    /// Of the snapshot table in the image, in bytes.
+    var snapshotTableByteCount: UInt64 = 0
 
     /// Of the volume that holds the guest's data, in bytes.
     var dataSize: UInt64

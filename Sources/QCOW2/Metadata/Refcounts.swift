@@ -107,6 +107,7 @@ struct Refcounts {
 
     /// Finds `count` free clusters in a row, and gives each a refcount of 1.
     mutating func allocateContiguous(_ count: UInt64) throws(Obstacle) -> Range<UInt64> {
+        while try self.count(ofUsable: firstFree) != 0 { firstFree += 1 }
         var start = firstFree
         var end = start
         while end - start < count {

@@ -20,6 +20,8 @@ struct SliceCache {
     var limit: Int
     private(set) var slots: [Slot] = []
     private(set) var dirtyCount = 0
+    /// The slots of dirty slices, each once.
+    private var dirtied: [Int] = []
     private var slotOfSlice: [UInt64: Int] = [:]
     private var freeSlots: [Int] = []
     private var hand = 0
@@ -70,6 +72,7 @@ struct SliceCache {
         slots[slot].version += 1
         if !slots[slot].isDirty {
             slots[slot].isDirty = true
+            dirtied.append(slot)
             dirtyCount += 1
         }
     }
@@ -81,7 +84,7 @@ struct SliceCache {
     }
 
     /// The slices that a flush has to write.
-    var dirtySlots: [Slot] { dirtyCount == 0 ? [] : slots.filter(\.isDirty) }
+    var dirtySlots: [Slot] { dirtied.map { slots[$0] } }
 
     /// A flush has written these; those that changed since stay dirty.
     mutating func markWritten(_ written: [Slot]) {
@@ -92,6 +95,7 @@ struct SliceCache {
             slots[slot].isDirty = false
             dirtyCount -= 1
         }
+        dirtied.removeAll { !slots[$0].isDirty }
         shrink()
     }
 
