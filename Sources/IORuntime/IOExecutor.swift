@@ -29,6 +29,8 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private var runningJobs: [UnownedJob] = []
     private var completions: [IOCompletion] = []
     private var slots = IOSlots()
+    /// Rounds of the loop.
+    private var passes = 0
 
     /// How long a hanging transfer of a cancelled task may go unnoticed.
     static let cancellationSweep = Duration.milliseconds(50)
@@ -147,10 +149,9 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             }
             engine.wait(
                 blocking: blocking, until: slots.hasSweepable ? Self.cancellationSweep : nil, into: &completions)
-            if blocking {
-                isSleeping.store(false, ordering: .sequentiallyConsistent)
-                if completions.isEmpty { sweepCancelled() }
-            }
+            if blocking { isSleeping.store(false, ordering: .sequentiallyConsistent) }
+            passes &+= 1
+            if completions.isEmpty || passes % 4096 == 0 { sweepCancelled() }
             deliver()
         }
         engine.shutDown()
@@ -169,9 +170,10 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         for token in cancellations where slots.cancel(token) { engine.cancel(token: token) }
     }
 
-    /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so at least every
-    /// `cancellationSweep` while a transfer hangs.
+    /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so every `cancellationSweep` while
+    /// a transfer hangs, and now and then while others keep the executor busy.
     private func sweepCancelled() {
+        guard slots.hasSweepable else { return }
         slots.forEachCancelled { engine.cancel(token: $0) }
     }
 

@@ -41,13 +41,15 @@ struct IOSlots {
     private var freeGroups: [Int32] = []
     private var blocks: [UnsafeMutableRawPointer] = unsafe []
     private(set) var inFlight = 0
-    /// Slots in flight that have a task.
+    /// Slots in flight that have a task or are to end.
     private var sweepable = 0
 
     /// Notes that a request is to end; false where it has ended already.
     mutating func cancel(_ token: UInt64) -> Bool {
         guard isInFlight(token) else { return false }
-        slots[Int(truncatingIfNeeded: token & 0xffff_ffff)].isCancelled = true
+        let index = Int(truncatingIfNeeded: token & 0xffff_ffff)
+        if slots[index].task == nil && !slots[index].isCancelled { sweepable += 1 }
+        slots[index].isCancelled = true
         return true
     }
 
@@ -143,16 +145,15 @@ struct IOSlots {
         if task != nil { sweepable += 1 }
     }
 
-    /// Whether a transfer is in flight whose task has no cancellation handler.
+    /// Whether a request is in flight that has to be looked at now and then.
     var hasSweepable: Bool { sweepable > 0 }
 
-    /// Calls `body` with the token of each transfer whose task has been cancelled, once for each.
+    /// Calls `body` with the token of each request whose task has been cancelled: again and again while it is in
+    /// flight, because the kernel misses a request that is on its way to one of its worker threads.
     mutating func forEachCancelled(_ body: (UInt64) -> Void) {
         for index in slots.indices where slots[index].isInFlight {
-            guard slots[index].task?.isCancelled == true else { continue }
-            slots[index].task = nil
+            guard slots[index].isCancelled || slots[index].task?.isCancelled == true else { continue }
             slots[index].isCancelled = true
-            sweepable -= 1
             body(UInt64(slots[index].generation) << 32 | UInt64(index))
         }
     }
@@ -190,10 +191,8 @@ struct IOSlots {
         let group = Int(slots[index].group)
         let waiter = unsafe slots[index].continuation
         unsafe slots[index].continuation = nil
-        if slots[index].task != nil {
-            slots[index].task = nil
-            sweepable -= 1
-        }
+        if slots[index].task != nil || slots[index].isCancelled { sweepable -= 1 }
+        slots[index].task = nil
         slots[index].isInFlight = false
         slots[index].generation &+= 1
         free.append(UInt32(index))

@@ -19,6 +19,9 @@ final class RingEngine: IOEngine {
     private let wakeDescriptor: Int32
     /// Requests for which the submission queue had no room.
     private var overflow: [(request: IORequest, token: UInt64)] = []
+    /// Cancellations for which it had none.
+    private var overflowCancellations: [UInt64] = []
+    private var cancelledInOverflow: [IOCompletion] = []
 
     /// Nil where the kernel has no io_uring or refuses it.
     init?() {
@@ -38,13 +41,13 @@ final class RingEngine: IOEngine {
         // The fastest mode first: the kernel posts completions only when this thread asks (Linux 6.1). Then without an
         // interrupt for each completion (5.19), then plain.
         let modes: [UInt32] = [
-            1 << 12 | 1 << 13,  // IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN
-            1 << 8,  // IORING_SETUP_COOP_TASKRUN
+            1 << 12 | 1 << 13 | 1 << 7,  // IORING_SETUP_SINGLE_ISSUER, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_SUBMIT_ALL
+            1 << 8 | 1 << 7,  // IORING_SETUP_COOP_TASKRUN, IORING_SETUP_SUBMIT_ALL
             0,
         ]
         for mode in modes {
             var parameters = io_uring_params()
-            parameters.flags = mode | 1 << 3 | 1 << 7  // IORING_SETUP_CQSIZE, IORING_SETUP_SUBMIT_ALL
+            parameters.flags = mode | 1 << 3  // IORING_SETUP_CQSIZE
             parameters.cq_entries = completionEntries
             if unsafe io_uring_queue_init_params(queueEntries, ring, &parameters) == 0 {
                 // Without NODROP (before 5.5) a full completion queue would lose completions.
@@ -66,10 +69,15 @@ final class RingEngine: IOEngine {
     }
 
     func cancel(token: UInt64) {
-        // A request that waits for room has not reached the kernel: it starts, and is cancelled by a later pass.
-        guard let entry = unsafe nextEntry() else { return }
-        unsafe io_uring_prep_cancel64(entry, token, 0)
-        unsafe entry.pointee.user_data = Self.cancelToken
+        if let index = overflow.firstIndex(where: { $0.token == token }) {
+            overflow.remove(at: index)
+            cancelledInOverflow.append(IOCompletion(token: token, result: -Int(ECANCELED)))
+        } else if let entry = unsafe nextEntry() {
+            unsafe io_uring_prep_cancel64(entry, token, 0)
+            unsafe entry.pointee.user_data = Self.cancelToken
+        } else {
+            overflowCancellations.append(token)
+        }
     }
 
     func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion]) {
@@ -78,7 +86,14 @@ final class RingEngine: IOEngine {
             unsafe Self.prepare(entry, request)
             unsafe entry.pointee.user_data = token
         }
-        if blocking && overflow.isEmpty {
+        while let token = overflowCancellations.popLast() {
+            let before = overflowCancellations.count
+            cancel(token: token)
+            if overflowCancellations.count > before { break }
+        }
+        completions.append(contentsOf: cancelledInOverflow)
+        cancelledInOverflow.removeAll(keepingCapacity: true)
+        if blocking && overflow.isEmpty && overflowCancellations.isEmpty && completions.isEmpty {
             if let limit {
                 var time = __kernel_timespec()
                 time.tv_sec = limit.components.seconds
