@@ -82,6 +82,11 @@ extension FilePool {
 
     /// Replaces the declaration of `name`, whatever it was, in one step.
     func redeclare(_ name: String, _ declaration: Declaration) async throws(StorageError) {
+        do throws(StorageError) {
+            return try await store.makeSymbolicLink(HiddenName.declaration(of: name), to: declaration.text)
+        } catch {
+            if error.code != .alreadyExists { throw error }
+        }
         let draft = "\(HiddenName.declarations)/\(HiddenName.staging(bootTag))"
         try await store.makeSymbolicLink(draft, to: declaration.text)
         try await store.rename(draft, to: HiddenName.declaration(of: name), replacing: true)
@@ -119,6 +124,10 @@ extension FilePool {
         for entry in try await store.entries(in: HiddenName.declarations)
         where !present.contains(entry.name) && now - entry.status.changedAt > Self.foreignIdleTime {
             if try await statusIfPresent(entry.name) == nil { try await undeclare(entry.name) }
+        }
+        for entry in try await store.entries(in: HiddenName.directory)
+        where entry.name.hasPrefix(PoolIdentity.draftPrefix) && now - entry.status.changedAt > Self.foreignIdleTime {
+            try? await store.remove("\(HiddenName.directory)/\(entry.name)")
         }
     }
 

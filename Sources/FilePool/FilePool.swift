@@ -76,7 +76,9 @@ public final class FilePool: StoragePool {
     static func open(
         _ name: String, _ kind: Kind, path: String, options: Options, mounts: MountTable
     ) async throws(StorageError) -> FilePool {
-        let store = try await LocalFileStore(path, isDirect: options.isDirect)
+        // A mount that hangs holds up its own threads only.
+        let blocking = kind == .directory ? BlockingPool.shared : BlockingPool(threads: 32)
+        let store = try await LocalFileStore(path, isDirect: options.isDirect, blocking: blocking)
         if case .sharedMountPoint(let isForced) = kind {
             try mounts.checkShared(store.location(of: ""), isForced: isForced)
         }
@@ -168,6 +170,9 @@ enum HiddenName {
 
 /// The text that tells one pool directory from all others, whichever host mounts it.
 enum PoolIdentity {
+    /// Of files in the hidden directory that may become the identity.
+    static let draftPrefix = "identity-"
+
     /// Reads the identity, or gives the directory one: of several hosts that do so at once, one wins.
     static func establish(in store: any FileStore) async throws(StorageError) -> String {
         do throws(StorageError) {
@@ -175,7 +180,7 @@ enum PoolIdentity {
         } catch {
             if error.code != .notFound { throw error }
         }
-        let draft = "\(HiddenName.identity)-\(HiddenName.unique())"
+        let draft = "\(HiddenName.directory)/\(draftPrefix)\(HiddenName.unique())"
         let file = try await store.open(draft, .create)
         let text = Array("\(HiddenName.unique())\n".utf8)
         do throws(StorageError) {

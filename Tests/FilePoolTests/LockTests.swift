@@ -80,11 +80,11 @@ import Testing
             _ = try await pool.cloneVolume(VolumeReference("base"), as: "clone", CloneRequest())
             let paths = [pool.path(of: "base"), pool.path(of: "clone")]
             let volume = try await pool.openVolume(VolumeReference("clone"), mode: mode)
-            let ours = try paths.map { try KernelLocks.bytes(of: $0) }
+            let ours = try paths.map { try KernelLocks.bytes(of: $0, process: "self") }
             try await volume.close()
-            #expect(try paths.map { try KernelLocks.bytes(of: $0) } == [[], []])
+            #expect(try paths.map { try KernelLocks.bytes(of: $0, process: "self") } == [[], []])
             let holder = try QEMUHolder((mode == .readOnly ? ["-r"] : []) + ["-f", "qcow2", paths[1]])
-            let theirs = try paths.map { try KernelLocks.bytes(of: $0) }
+            let theirs = try paths.map { try KernelLocks.bytes(of: $0, process: holder.processIdentifier) }
             holder.end()
             #expect(ours == theirs)
         }

@@ -83,6 +83,8 @@ final class QEMUHolder {
         }
     }
 
+    var processIdentifier: String { "\(process.processIdentifier)" }
+
     func end() {
         input.fileHandleForWriting.closeFile()
         process.waitUntilExit()

@@ -18,10 +18,14 @@ import Testing
     func brokenPool(defect: MemoryPool.Defect) async throws {
         var options = PoolConformance.Options()
         options.volumeSize = 512 << 10
-        let results = try await PoolConformance(MemoryPool(defect: defect), options: options).run()
-        let failures = results.filter { $0.outcome == .failed }
-        #expect(!failures.isEmpty, "nothing notices \(defect)")
-        for failure in failures { #expect(failure.reason?.isEmpty == false) }
+        let conformance = PoolConformance(MemoryPool(defect: defect), options: options)
+        for selected in conformance.list {
+            guard let failure = try await conformance.run(only: [selected.name]).first(where: { $0.outcome == .failed })
+            else { continue }
+            #expect(failure.reason?.isEmpty == false)
+            return
+        }
+        Issue.record("nothing notices \(defect)")
     }
 
     @Test("what a pool does not declare is not capable, and must be refused")
