@@ -30,7 +30,7 @@ final class Catalog: Sendable {
         do {
             database = try await BlockingPool.shared.run { () throws in
                 let database = try DatabaseQueue(path: path.string, configuration: chosen)
-                try Self.migrate(database)
+                try Self.migrate(database, lockFile: home.path.appending("catalog.lock"))
                 return database
             }
         } catch {
@@ -38,14 +38,21 @@ final class Catalog: Sendable {
         }
     }
 
-    private static func migrate(_ database: DatabaseQueue) throws {
-        let (isComplete, isNewer) = try database.read { database in
-            try (migrator.hasCompletedMigrations(database), migrator.hasBeenSuperseded(database))
-        }
-        if isNewer {
+    private static func migrate(_ database: DatabaseQueue, lockFile: FilePath) throws {
+        let version = migrator.migrations.count
+        let found = try database.read { database in try Int.fetchOne(database, sql: "PRAGMA user_version") ?? 0 }
+        if found > version {
             throw StorageError(.conflict, "open catalog", why: "a newer sluice wrote it: use that version")
         }
-        if !isComplete { try migrator.migrate(database) }
+        if found == version { return }
+        // One process at a time: the migrator looks what is missing before it begins a transaction.
+        let lock = try FileDescriptor.open(
+            lockFile, .readWrite, options: [.create, .closeOnExec, .noFollow], permissions: [.ownerReadWrite])
+        try lock.closeAfter {
+            guard flock(lock.rawValue, LOCK_EX) == 0 else { throw Errno(rawValue: errno) }
+            try migrator.migrate(database)
+            try database.write { database in try database.execute(sql: "PRAGMA user_version = \(version)") }
+        }
     }
 
     func read<Result: Sendable>(
@@ -67,6 +74,10 @@ extension StorageError {
     init(catalog error: any Error, _ what: String, at place: String = "catalog") {
         if let error = error as? StorageError {
             self = error
+            return
+        }
+        if error is Errno {
+            self.init(errno: error, what, at: place)
             return
         }
         guard let error = error as? DatabaseError else {

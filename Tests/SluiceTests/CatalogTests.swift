@@ -69,7 +69,7 @@ import Testing
         do {
             let catalog = try await Catalog(home)
             try await catalog.write("pretend") { database in
-                try database.execute(sql: "INSERT INTO grdb_migrations VALUES ('999')")
+                try database.execute(sql: "PRAGMA user_version = 999")
             }
         }
         await expect(.conflict) { try await Catalog(home) }
