@@ -75,7 +75,10 @@ extension StorageHost {
 
     /// Makes the volume what it was at the snapshot; `busy` while it is in use.
     public func revert(_ volume: VolumeAddress, to snapshot: String) async throws(StorageError) {
-        _ = try await submit(.revert(snapshot), to: volume)
+        try VolumeName.check(snapshot, as: "snapshot name")
+        try await refuseWhileServed(volume, "revert volume")
+        try await materialise(volume.volume)
+        try await pool(volume.pool).revert(volume.name, to: snapshot)
     }
 
     /// Protects a snapshot from being deleted, or ends that.
@@ -133,9 +136,6 @@ extension StorageHost {
             return .snapshot(try await pool.createSnapshot(snapshot, of: volume.name))
         case .deleteSnapshot(let snapshot):
             try await pool.deleteSnapshot(snapshot, of: volume.name)
-            return .done
-        case .revert(let snapshot):
-            try await pool.revert(volume.name, to: snapshot)
             return .done
         case .setProtected(let protected, let snapshot):
             try await pool.setProtected(protected, snapshot: snapshot, of: volume.name)

@@ -204,7 +204,11 @@ extension StorageHost {
     public func checkVolume(
         _ volume: VolumeAddress, repair: CheckRepair = .none
     ) async throws(StorageError) -> CheckReport {
-        if repair != .none { try await refuseWhileServed(volume, "repair volume") }
+        if repair == .none {
+            try await refuseWhileServed(volume, "check volume", as: .exclusive)
+        } else {
+            try await refuseWhileServed(volume, "repair volume")
+        }
         try await materialise(volume)
         return try await pool(volume.pool).checkVolume(volume.name, repair: repair)
     }
@@ -262,10 +266,13 @@ extension StorageHost {
         StorageError(.busy, what, at: "\(export.address.volume)", why: "it is held by \(export.holder)")
     }
 
-    /// Throws `busy`, naming the holder, while a process of this host serves the volume.
-    func refuseWhileServed(_ volume: VolumeAddress, _ what: String) async throws(StorageError) {
-        if let export = try await runningExports().first(where: { $0.address.volume == volume.volume }) {
-            throw Self.held(by: export, what)
+    /// Throws `busy`, naming the holder, while a process of this host serves the volume, in that mode or in any.
+    func refuseWhileServed(
+        _ volume: VolumeAddress, _ what: String, as mode: Attachment.Mode? = nil
+    ) async throws(StorageError) {
+        let export = try await runningExports().first { export in
+            export.address.volume == volume.volume && (mode == nil || export.mode == mode)
         }
+        if let export { throw Self.held(by: export, what) }
     }
 }

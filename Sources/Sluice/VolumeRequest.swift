@@ -12,7 +12,6 @@ enum VolumeRequest: Codable, Equatable, Sendable {
     case listSnapshots
     case createSnapshot(String)
     case deleteSnapshot(String)
-    case revert(String)
     case setProtected(Bool, snapshot: String)
 }
 

@@ -20,6 +20,8 @@ import Testing
             ["volume", "info", "p/.sluice"],
             ["volume", "info", "p/\u{1}"], ["volume", "info", "p/v@"], ["volume", "set-qos", "p/v"],
             ["volume", "delete", "p/v", "--policy", "purge"], ["volume", "check", "p/v", "--repair", "some"],
+            ["template", "import", "p/t", "/etc/hostname", "--format", "raw", "--checksum", "sha256:zz"],
+            ["template", "import", "p/t", "/etc/hostname", "--format", "raw", "--checksum", "crc32:00"],
             ["serve"], ["serve", "p/v"], ["serve", "p/v", "--listen", "x"], ["serve", "p/v", "--listen", "h:99999"],
             ["serve", "--list", "p/v"], ["serve", "p/v", "--socket", ""],
             ["bench", "p/v"], ["bench", "p/v", "--rw", "chaos"], ["bench", "p/v", "--rw", "read", "--runtime", "nan"],

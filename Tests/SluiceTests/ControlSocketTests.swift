@@ -12,7 +12,7 @@ import Testing
         let requests: [VolumeRequest] = [
             .info, .map(offset: .max), .setQoS(nil), .setQoS(try QoSPolicy(minIOPS: 1, burstIOPS: 9)),
             .resize(size: 1 << 40, allowShrink: true), .listSnapshots, .createSnapshot("a\n\"b"), .deleteSnapshot("s"),
-            .revert("s"), .setProtected(true, snapshot: "s"),
+            .setProtected(true, snapshot: "s"),
         ]
         for request in requests {
             let message = ControlMessage.Request(volume: "p/v", request: request)
