@@ -11,12 +11,23 @@ public struct CrashStates: Sendable {
         public let volume: MemoryVolume
         /// How many entries of the log the run had got to when the power went.
         public let entryCount: Int
+        fileprivate let fates: [Int: Fate]
+
         /// Says which requests were lost or torn, to repeat a failure by hand.
-        public let description: String
+        public var description: String {
+            let parts = fates.sorted { $0.key < $1.key }.compactMap { entry, fate -> String? in
+                switch fate {
+                case .done: nil
+                case .lost: "\(entry) lost"
+                case .torn(let salt): "\(entry) torn by \(salt)"
+                }
+            }
+            return (["cut after \(entryCount) entries"] + parts).joined(separator: ", ")
+        }
     }
 
     /// What becomes of one pending request.
-    private enum Fate: Hashable {
+    fileprivate enum Fate: Hashable {
         case lost, done
         /// Only the sectors whose hash with this salt is even.
         case torn(salt: UInt64)
@@ -78,8 +89,7 @@ public struct CrashStates: Sendable {
                     apply(entry, fates[entry] ?? .done, to: volume, after: settledCount)
                 }
                 stateCount += 1
-                try await body(
-                    State(volume: volume, entryCount: cut, description: description(cut, fates)))
+                try await body(State(volume: volume, entryCount: cut, fates: fates))
             }
         }
         return stateCount
@@ -100,16 +110,21 @@ public struct CrashStates: Sendable {
         // After a flush that left some pending, or one entry that changes nothing, only the plain cases are new.
         guard isLatestNew else { return [all, none] }
 
-        var combinations: Set<[Int: Fate]> = [all]
+        var combinations: [[Int: Fate]] = []
+        var known: Set<[Int: Fate]> = []
+        func insert(_ fates: [Int: Fate]) {
+            if known.insert(fates).inserted { combinations.append(fates) }
+        }
+        insert(all)
         let earlier = pending.dropLast()
         if pending.count <= Self.exhaustiveLimit {
             for subset in 0..<1 << earlier.count {
                 var fates = all
                 for (bit, entry) in earlier.enumerated() where subset >> bit & 1 == 0 { fates[entry] = .lost }
-                combinations.insert(fates)
+                insert(fates)
             }
         } else {
-            combinations.insert(none.merging([latest: .done]) { $1 })
+            insert(none.merging([latest: .done]) { $1 })
         }
         for sample in 0..<sampleCount {
             var fates = all
@@ -119,10 +134,9 @@ public struct CrashStates: Sendable {
             for entry in pending where fates[entry] == .done && generator.next() % 3 == 0 && isTearable(entry) {
                 fates[entry] = .torn(salt: generator.next())
             }
-            combinations.insert(fates)
+            insert(fates)
         }
-        // A set has no order that a seed repeats.
-        return combinations.sorted { description(0, $0) < description(0, $1) }
+        return combinations
     }
 
     private func isTearable(_ entry: Int) -> Bool { sectors(of: entry).count > 1 }
@@ -175,16 +189,5 @@ public struct CrashStates: Sendable {
         if range.isEmpty { return [] }
         let first = range.lowerBound / Self.sectorSize, last = (range.upperBound - 1) / Self.sectorSize
         return (first == last ? [first] : [first, last]).filter { bytes(of: $0).clamped(to: range) != bytes(of: $0) }
-    }
-
-    private func description(_ cut: Int, _ fates: [Int: Fate]) -> String {
-        let parts = fates.sorted { $0.key < $1.key }.compactMap { entry, fate -> String? in
-            switch fate {
-            case .done: nil
-            case .lost: "\(entry) lost"
-            case .torn(let salt): "\(entry) torn by \(salt)"
-            }
-        }
-        return (["cut after \(cut) entries"] + parts).joined(separator: ", ")
     }
 }

@@ -15,7 +15,7 @@ struct PowerLossTests {
         var size: UInt64
         /// Written before the recording, from the start of the disk, in bytes.
         var filled: UInt64 = 0
-        var runs = 4
+        var runs = 8
 
         var testDescription: String {
             "version \(version), clusters of \(clusterSize), \(refcountBits)-bit refcounts"
@@ -31,13 +31,13 @@ struct PowerLossTests {
         Configuration(clusterSize: 512, hasBacking: true, size: 80 << 10),
         // A refcount block counts 32 KiB here, and a cluster of the refcount table leads to 2 MiB.
         Configuration(clusterSize: 512, refcountBits: 64, size: 160 << 10),
-        Configuration(clusterSize: 512, refcountBits: 64, size: 2 << 20, filled: 1900 << 10, runs: 2),
+        Configuration(clusterSize: 512, refcountBits: 64, size: 2 << 20, filled: 1900 << 10, runs: 3),
         Configuration(clusterSize: 512, refcountBits: 2, size: 64 << 10),
         Configuration(clusterSize: 1024, refcountBits: 8, hasBacking: true, size: 256 << 10),
         Configuration(clusterSize: 4096, size: 256 << 10),
         Configuration(clusterSize: 4096, version: 2, hasBacking: true, size: 256 << 10),
-        Configuration(clusterSize: 16 << 10, hasExtendedL2: true, size: 256 << 10),
-        Configuration(clusterSize: 16 << 10, hasExtendedL2: true, hasBacking: true, size: 256 << 10),
+        Configuration(clusterSize: 16 << 10, hasExtendedL2: true, size: 256 << 10, runs: 4),
+        Configuration(clusterSize: 16 << 10, hasExtendedL2: true, hasBacking: true, size: 256 << 10, runs: 4),
         Configuration(clusterSize: 64 << 10, size: 1 << 20, runs: 2),
         Configuration(clusterSize: 64 << 10, version: 2, hasBacking: true, size: 1 << 20, runs: 2),
     ]
@@ -46,6 +46,7 @@ struct PowerLossTests {
 
     @Test("leaves every flushed byte, no corruption and nothing to repair", arguments: configurations)
     func anyCut(_ configuration: Configuration) async throws {
+        var stateCount = 0
         for run in 0..<configuration.runs {
             let disk = try await Self.disk(configuration, seed: UInt64(run))
             var generator = SeededGenerator(seed: UInt64(run) &* 1000 &+ configuration.clusterSize)
@@ -56,7 +57,7 @@ struct PowerLossTests {
                 of: disk.recording.log, startingFrom: disk.initial, discardsTakeEffect: run % 2 == 0)
             var failure: String?
             var index: UInt64 = 0
-            let count = await states.forEach(sampleCount: 4, seed: UInt64(run)) { state in
+            let count = await states.forEach(sampleCount: 5, seed: UInt64(run)) { state in
                 index += 1
                 guard failure == nil else { return }
                 do {
@@ -70,12 +71,13 @@ struct PowerLossTests {
                 if let problem = failure { failure = "run \(run), state \(index), \(state.description): \(problem)" }
             }
             #expect(failure == nil)
-            let total = Self.total.withLock { total in
-                total += count
-                return total
-            }
-            print("power loss: \(configuration.testDescription), run \(run): \(count) states, \(total) so far")
+            stateCount += count
         }
+        let total = Self.total.withLock { [stateCount] total in
+            total += stateCount
+            return total
+        }
+        print("power loss: \(configuration.testDescription): \(stateCount) states, \(total) in all so far")
     }
 
     /// An image with something on it already, closed cleanly.

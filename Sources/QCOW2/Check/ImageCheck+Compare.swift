@@ -28,7 +28,7 @@ extension ImageCheck {
         guard !clusters.isEmpty else { return }
         let recorded = try await refcounts.block(block)
         if !counter.hasPage(touching: clusters), recorded?.rawBytes.isZero ?? true { return }
-        for cluster in clusters {
+        for cluster in clusters.clamped(to: 0..<endOfInterest(recorded, first: first)) {
             let references = counter.count(of: cluster)
             let refcount =
                 recorded.map {
@@ -37,6 +37,14 @@ extension ImageCheck {
             if refcount == 0 && references == 0 { continue }
             compare(cluster, refcount: refcount, references: references)
         }
+    }
+
+    /// Behind the end of the file there are no references, and most blocks count nothing there either.
+    private func endOfInterest(_ block: [UInt8]?, first: UInt64) -> UInt64 {
+        let fileEnd = layout.clusterCount(forSize: fileSize) + 1
+        guard let block, fileEnd > first, fileEnd - first < layout.clustersPerRefcountBlock else { return .max }
+        let usedByteCount = Int((((fileEnd - first) << UInt64(layout.refcountOrder)) + 7) / 8)
+        return block.rawBytes.extracting(usedByteCount..<block.count).isZero ? fileEnd : .max
     }
 
     private mutating func compare(_ cluster: UInt64, refcount: UInt64, references: UInt64) {
