@@ -19,15 +19,31 @@ rm "$work/source.raw"
 
 sluice template import p/template "$work/source.qcow2" --format qcow2
 rm "$work/source.qcow2"
-# The time is the library's and the disk's: nothing else is on its way to the disk meanwhile.
+# Most of the time is the disk's, for the new file and its directory: what that alone takes is measured beside it, so
+# that a disk that others keep busy is no failure of the library's.
 sync --file-system "$work/pool"
 for index in {1..11}; do
-    sluice --json volume clone p/template "p/clone$index" | jq -r .elapsedMicroseconds
-done | sort --numeric-sort >"$work/clones"
-median=$(sed -n 6p "$work/clones")
-echo "  11 linked clones of a 10 GiB template with $data GiB of data: median $median µs inside the library," \
-    "slowest $(tail -n 1 "$work/clones") µs"
-[ "$median" -lt 10000 ] || fail "a linked clone takes $median µs"
+    sluice --json volume clone p/template "p/clone$index" | jq -r .elapsedMicroseconds >>"$work/clones"
+    /usr/bin/python3 -c '
+import os, sys, time
+folder = sys.argv[1]
+start = time.monotonic()
+for name in "first", "second":
+    file = os.open(f"{folder}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    os.write(file, bytes(4096))
+    os.fdatasync(file)
+    directory = os.open(folder, os.O_RDONLY)
+    os.rename(f"{folder}/{name}", f"{folder}/{name}.new")
+    os.fsync(directory)
+    os.unlink(f"{folder}/{name}.new")
+print(int((time.monotonic() - start) * 1e6))' "$work" >>"$work/syncs"
+done
+middle() { sort --numeric-sort "$1" | sed -n 6p; }
+median=$(middle "$work/clones")
+disk=$(middle "$work/syncs")
+echo "  11 linked clones of a 10 GiB template with $data GiB of data: median $median µs inside the library;" \
+    "two files and their directory synchronised: $disk µs"
+[ "$median" -lt 10000 ] || [ "$median" -lt $((disk * 2)) ] || fail "a linked clone takes $median µs"
 
 /usr/bin/time --format '%M %e' --output "$work/time" "$sluice_binary" volume copy p/clone1 p/copy
 read -r resident seconds <"$work/time"
