@@ -55,6 +55,8 @@ extension StorageHost {
     }
 
     /// Moves a volume to another pool under its name, with its policy and tags.
+    ///
+    /// Throws `notSupported` for a volume with snapshots: they would be lost. Throws `busy` while clones exist.
     public func migrateVolume(
         _ volume: VolumeAddress, to pool: String, progress: Progress? = nil
     ) async throws(StorageError) {
@@ -62,9 +64,21 @@ extension StorageHost {
         try await refuseWhileServed(volume, "migrate volume")
         let target = VolumeAddress(pool: pool, name: volume.name)
         if try await catalog.volume(volume.name, in: volume.pool)?.lazySize == nil {
+            let snapshots = try await self.pool(volume.pool).describeVolume(volume.name).snapshots
+            guard snapshots.isEmpty else {
+                throw StorageError(
+                    .notSupported, "migrate volume", at: "\(volume)",
+                    why: "its snapshots would be lost, delete them first: \(snapshots.joined(separator: " "))")
+            }
             try await copyVolume(volume, to: target, progress: progress)
             // The source goes only when the copy is complete and durable.
-            try await self.pool(volume.pool).deleteVolume(volume.name, policy: .refuse)
+            do {
+                try await self.pool(volume.pool).deleteVolume(volume.name, policy: .refuse)
+            } catch  where error.code == .busy {
+                // Nothing of it is gone: it stays where it is, with its clones.
+                try await deleteVolume(target)
+                throw error
+            }
         }
         try await catalog.moveVolume(volume.name, in: volume.pool, to: volume.name, in: pool)
     }

@@ -136,7 +136,10 @@ extension StorageHost {
         try VolumeName.check(target.name)
         try await materialise(source.volume)
         if source.pool == target.pool {
-            _ = try await pool(target.pool).cloneVolume(source.reference, as: target.name, request)
+            let pool = try await pool(target.pool)
+            _ = try await namingHolder(of: source, "clone volume") { () async throws(StorageError) in
+                try await pool.cloneVolume(source.reference, as: target.name, request)
+            }
         } else {
             guard request.isFull else {
                 throw StorageError(
@@ -238,14 +241,23 @@ extension StorageHost {
         _ volume: VolumeAddress, mode: OpenMode, isDirect: Bool = false
     ) async throws(StorageError) -> any Volume {
         try await materialise(volume.volume)
+        let pool = isDirect ? try await directPool(volume.pool) : try await pool(volume.pool)
+        return try await namingHolder(of: volume, "open volume") { () async throws(StorageError) in
+            try await pool.openVolume(volume.reference, mode: mode)
+        }
+    }
+
+    /// Runs `body`, and says who serves the volume where it fails because that is in use.
+    private func namingHolder<Result>(
+        of volume: VolumeAddress, _ what: String, _ body: () async throws(StorageError) -> Result
+    ) async throws(StorageError) -> Result {
         do {
-            let pool = isDirect ? try await directPool(volume.pool) : try await pool(volume.pool)
-            return try await pool.openVolume(volume.reference, mode: mode)
+            return try await body()
         } catch  where error.code == .busy {
             guard let export = try await runningExports().first(where: { $0.address.volume == volume.volume }) else {
                 throw error
             }
-            throw Self.held(by: export, "open volume")
+            throw Self.held(by: export, what)
         }
     }
 

@@ -56,7 +56,8 @@ import Testing
             ["volume", "delete", "p/v"], ["volume", "rename", "p/v", "w"], ["snapshot", "revert", "p/v@one"],
             ["volume", "check", "p/v"], ["volume", "check", "p/v", "--repair", "all"],
             ["volume", "export", "p/v", shell.path("image"), "--format", "raw"],
-            ["volume", "copy", "p/v", "p/copy"], ["volume", "migrate", "p/v", "q"], ["volume", "break-lock", "p/v"],
+            ["volume", "copy", "p/v", "p/copy"], ["volume", "clone", "p/v", "p/copy"],
+            ["volume", "migrate", "p/v", "q"], ["volume", "break-lock", "p/v"],
             ["volume", "flatten", "p/v"], ["pool", "remove", "p"],
             ["serve", "p/v", "--socket", shell.path("other.sock")], ["bench", "p/v", "--rw", "write", "--count", "1"],
         ]
