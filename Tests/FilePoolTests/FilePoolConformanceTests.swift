@@ -3,7 +3,7 @@ import StorageConformance
 import Testing
 
 @Suite struct FilePoolConformanceTests {
-    @Test("a file pool keeps every promise of a pool", .timeLimit(.minutes(5)))
+    @Test("a file pool keeps every promise of a pool", .timeLimit(.minutes(30)))
     func conformance() async throws {
         try await withPool { pool in
             let failures = try await PoolConformance(pool).run().filter { $0.outcome == .failed }

@@ -64,21 +64,16 @@ import Testing
         }
     }
 
-    @Test("a clone of a 10 GiB template takes less than 10 ms, directory sync included")
-    func cloneTime() async throws {
+    @Test("a clone of a 10 GiB template has its bytes, none of its own, and keeps it from being deleted")
+    func cloneOfTemplate() async throws {
         try await withPool { pool in
             let staged = try await pool.stageTemplate("template", size: 10 << 30)
             try await staged.volume.fill(7, 0..<1 << 20)
             _ = try await staged.publish()
-            // One is enough: a test machine does other things as well.
-            var best = Duration.seconds(1)
-            for index in 0..<200 where best >= .milliseconds(10) || index < 5 {
-                let start = ContinuousClock.now
-                _ = try await pool.cloneVolume(VolumeReference("template"), as: "c\(index)", CloneRequest())
-                best = min(best, ContinuousClock.now - start)
-            }
-            #expect(best < .milliseconds(10), "\(best)")
-            #expect(try await pool.firstByte(of: "c4") == 7)
+            let clone = try await pool.cloneVolume(VolumeReference("template"), as: "clone", CloneRequest())
+            #expect(clone.virtualSize == 10 << 30)
+            #expect(clone.allocatedSize <= 1 << 20)
+            #expect(try await pool.firstByte(of: "clone") == 7)
             #expect(await code { try await pool.deleteTemplate("template") } == .busy)
         }
     }

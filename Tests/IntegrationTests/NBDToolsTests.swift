@@ -7,7 +7,7 @@ import SystemPackage
 import Testing
 
 /// The clients that others wrote, run as processes against a server in this one.
-@Suite("Other programs' NBD clients", .timeLimit(.minutes(5)))
+@Suite("Other programs' NBD clients", .timeLimit(.minutes(30)))
 struct NBDToolsTests {
     /// A directory with a served volume, removed afterwards.
     private struct Served {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import NBDExport
 
-@Suite("An NBD connection", .timeLimit(.minutes(2)))
+@Suite("An NBD connection", .timeLimit(.minutes(30)))
 struct NBDConnectionTests {
     private let volume = ProbeVolume(size: 4 << 20)
 
