@@ -6,7 +6,7 @@ import Testing
 @Suite struct AlignedVolumeTests {
     @Test("any sequence of requests has the effect that it has on a volume without blocks", arguments: 0..<20)
     func equalsModel(seed: UInt64) async throws {
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         let size = 40960
         let blockSize = [512, 4096].randomElement(using: &randomness) ?? 512
         var model = randomness.bytes(size)

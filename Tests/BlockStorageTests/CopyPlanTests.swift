@@ -13,7 +13,7 @@ import Testing
     @Test(
         "pieces cover a window in order, without gaps, and every byte of data is in a piece of data", arguments: 0..<40)
     func coversWindow(seed: UInt64) {
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         let size = UInt64.random(in: 1...10_000_000, using: &randomness)
         var extents: [Extent] = []
         var start: UInt64 = 0

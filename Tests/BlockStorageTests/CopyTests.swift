@@ -6,7 +6,7 @@ import Testing
 @Suite struct CopyTests {
     @Test("a copy has the bytes of the source, whatever the sizes and block sizes", arguments: 0..<24)
     func equalsSource(seed: UInt64) async throws {
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         let sourceBlock = [1, 512, 4096].randomElement(using: &randomness) ?? 1
         let targetBlock = [1, 512, 4096, 65536].randomElement(using: &randomness) ?? 1
         let byteCount = Int.random(in: 0...1_500_000, using: &randomness) / sourceBlock * sourceBlock
@@ -129,7 +129,7 @@ import Testing
 
     @Test("a single changed byte anywhere is found by verification", arguments: 0..<12)
     func findsDifference(seed: UInt64) async throws {
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         let contents = randomness.sparseBytes(500_000)
         let source = MemoryVolume(contents)
         let target = MemoryVolume(size: 520_000)

@@ -52,7 +52,7 @@ import Testing
 
     @Test("Any text parses or is refused, and what parses prints as something that parses to the same")
     func property() throws {
-        var generator = SeededGenerator(7)
+        var generator = SeededGenerator(seed: 7)
         let alphabet = Array("dir:/@?&=%.~aZ09 ä\u{0}\n#+,;[]")
         for _ in 0..<20_000 {
             let length = Int.random(in: 0..<40, using: &generator)

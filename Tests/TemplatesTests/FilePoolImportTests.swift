@@ -14,7 +14,7 @@ import Testing
     init() throws {
         directory = try TemporaryDirectory()
         poolDirectory = try TemporaryDirectory()
-        var randomness = Randomness(seed: 5)
+        var randomness = SeededGenerator(seed: 5)
         disk = randomness.disk(1000 * 512)
         try directory.write(disk, to: "disk")
     }

@@ -10,7 +10,7 @@ import Testing
     private let directory: TemporaryDirectory
     private let disk = Self.disk
     private static let disk: [UInt8] = {
-        var randomness = Randomness(seed: 11)
+        var randomness = SeededGenerator(seed: 11)
         return randomness.bytes(392 * 512) + [UInt8](repeating: 65, count: 3000 * 512)
     }()
 

@@ -54,7 +54,7 @@ import Testing
         disk.replaceSubrange(32769..<32774, with: Array("CD001".utf8))
         #expect(try await ImageSignature.all(in: MemoryVolume(disk)).isEmpty)
         for seed in 0..<50 {
-            var randomness = Randomness(seed: UInt64(seed))
+            var randomness = SeededGenerator(seed: UInt64(seed))
             #expect(ImageSignature.all(head: randomness.bytes(4096), footer: randomness.bytes(512)).isEmpty)
         }
     }

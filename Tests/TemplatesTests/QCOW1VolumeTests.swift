@@ -9,7 +9,7 @@
     @Suite struct QCOW1VolumeTests {
         /// An image that QEMU made of a disk, and the disk.
         private func image(seed: UInt64, compressed: Bool = false) throws -> (image: [UInt8], disk: [UInt8]) {
-            var randomness = Randomness(seed: seed)
+            var randomness = SeededGenerator(seed: seed)
             let directory = try TemporaryDirectory()
             let disk = randomness.disk(Int.random(in: 1...1000, using: &randomness) * 512)
             try directory.write(disk, to: "disk")
@@ -46,7 +46,7 @@
                 #expect(volume.geometry.isReadOnly)
                 let isSame = try await volume.contents == disk
                 #expect(isSame)
-                var randomness = Randomness(seed: seed)
+                var randomness = SeededGenerator(seed: seed)
                 for _ in 0..<50 {
                     let start = Int.random(in: 0..<disk.count, using: &randomness)
                     let end = Int.random(in: start...min(disk.count, start + 20000), using: &randomness)
@@ -111,7 +111,7 @@
 
         @Test("random changes of the tables and the data never crash a reader", arguments: 0..<30)
         func survivesTableChanges(seed: UInt64) async throws {
-            var randomness = Randomness(seed: seed)
+            var randomness = SeededGenerator(seed: seed)
             var (image, disk) = try image(seed: seed % 3, compressed: seed % 2 == 0)
             for _ in 0..<Int.random(in: 1...8, using: &randomness) {
                 let end = Bool.random(using: &randomness) ? min(image.count, 8192) : image.count

@@ -49,7 +49,7 @@ import Testing
 
     /// Two disks of the same size.
     private static let disks: [[UInt8]] = ([0, 1] as [UInt64]).map { seed in
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         return randomness.disk(1000 * 512)
     }
 
@@ -285,7 +285,7 @@ import Testing
 extension TemplateImportTests {
     @Test("an image with random damage is refused, or imported whole; nothing is left either way", arguments: 0..<40)
     func survivesDamage(seed: UInt64) async throws {
-        var randomness = Randomness(seed: seed)
+        var randomness = SeededGenerator(seed: seed)
         try directory.write(Array(Self.disks[0].prefix(200 * 512)), to: "disk")
         let options = [
             ["-c"], ["-o", "compat=0.10"], ["-o", "cluster_size=512"], ["-o", "extended_l2=on"],

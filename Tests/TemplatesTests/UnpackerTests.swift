@@ -45,7 +45,7 @@
             "what was packed comes out, with holes for zeros, and the checksum is that of the file as given",
             arguments: Compression.allCases, 0..<3)
         func unpacksAll(compression: Compression, seed: UInt64) async throws {
-            var randomness = Randomness(seed: seed)
+            var randomness = SeededGenerator(seed: seed)
             let zeros = [UInt8](repeating: 0, count: 4 << 20)
             let contents = randomness.disk(Int.random(in: 1...500_000, using: &randomness)) + zeros + [1]
             let packed = try pack(contents, compression)
@@ -87,7 +87,7 @@
 
         @Test("a file that was cut anywhere is refused", arguments: Compression.allCases)
         func refusesTruncated(compression: Compression) async throws {
-            var randomness = Randomness(seed: 3)
+            var randomness = SeededGenerator(seed: 3)
             let contents = randomness.disk(300_000)
             let packed = try pack(contents, compression)
             let cuts = [
@@ -104,7 +104,7 @@
 
         @Test("a changed byte in the packed data is noticed", arguments: Compression.allCases)
         func refusesDamaged(compression: Compression) async throws {
-            var randomness = Randomness(seed: 4)
+            var randomness = SeededGenerator(seed: 4)
             let contents = randomness.disk(200_000)
             let packed = try pack(contents, compression)
             for _ in 0..<20 {
@@ -118,7 +118,7 @@
         @Test("random bytes after the right beginning never crash it", arguments: Compression.allCases)
         func survivesGarbage(compression: Compression) async throws {
             for seed in 0..<20 {
-                var randomness = Randomness(seed: UInt64(seed))
+                var randomness = SeededGenerator(seed: UInt64(seed))
                 let garbage = compression.magic + randomness.bytes(Int.random(in: 0...5000, using: &randomness))
                 await #expect(throws: StorageError.self) { try await unpack(garbage, compression).checksum }
             }

@@ -73,7 +73,7 @@ final class SyntheticVolume: Volume {
     }
 
     private static let pattern: [UInt8] = {
-        var randomness = Randomness(seed: 7)
+        var randomness = SeededGenerator(seed: 7)
         return randomness.bytes(Int(unit))
     }()
 
