@@ -16,7 +16,13 @@ final class SyntheticVolume: Volume {
     private let size: UInt64
     private let state = Locked(State())
 
-    init(size: UInt64) { self.size = size }
+    /// Reads wait for one another until this many have run at once.
+    private let expectedInFlight: Int
+
+    init(size: UInt64, expectedInFlight: Int = 1) {
+        self.size = size
+        self.expectedInFlight = expectedInFlight
+    }
 
     var bytesWritten: UInt64 { state.withLock { $0.bytesWritten } }
     /// Whether everything written so far had the right bytes.
@@ -42,6 +48,12 @@ final class SyntheticVolume: Volume {
             state.mostInFlight = max(state.mostInFlight, state.inFlight)
         }
         await Task.yield()
+        // Bounded: a copy that never runs so many at once ends, and its test sees how many it did run.
+        var turns = 0
+        while mostInFlight < expectedInFlight, turns < 100_000 {
+            turns += 1
+            await Task.yield()
+        }
         Self.generate(into: &buffer, at: offset)
         state.withLock { $0.inFlight -= 1 }
     }
