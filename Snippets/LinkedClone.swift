@@ -4,7 +4,7 @@ import Sluice
 let host = try await StorageHost.open()
 _ = try await host.addPool(PoolRegistration(name: "fast", url: "dir:///srv/fast"))
 let vm = VolumeAddress(pool: "fast", name: "vm1")
-try await host.cloneVolume(VolumeAddress("fast/debian"), to: vm)
+_ = try await host.cloneVolume(VolumeAddress("fast/debian"), to: vm).value
 let export = try await host.exportVolume(vm, ExportOptions(addresses: [.unix(path: "/run/vm1.sock")]))
 print(try await host.hypervisorDisk(vm).qemuArguments.joined(separator: " "))
 // A guest runs; its volume is snapshotted without a pause that it would notice.

@@ -7,9 +7,17 @@ extension StorageHost {
     ///
     /// Throws `unsafeImage` for a QCOW2 image that refers to other files or is damaged, `busy` while another program
     /// writes the file, and `alreadyExists` when the name is taken.
-    @discardableResult
     public func importVolume(
-        _ volume: VolumeAddress, from file: FilePath, _ format: ImageFile.Format, progress: Progress? = nil
+        _ volume: VolumeAddress, from file: FilePath, _ format: ImageFile.Format
+    ) -> StorageOperation<VolumeDetails> {
+        StorageOperation { report throws(StorageError) in
+            try await self.importVolume(volume, from: file, format, report)
+        }
+    }
+
+    private func importVolume(
+        _ volume: VolumeAddress, from file: FilePath, _ format: ImageFile.Format,
+        _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) -> VolumeDetails {
         let pool = try await pool(volume.pool)
         let disk: any Volume
@@ -21,7 +29,8 @@ extension StorageHost {
         try await closing(disk) { () async throws(StorageError) in
             let request = CreateRequest(size: disk.geometry.size, format: pool.formats.first ?? .raw)
             try await fill(volume, in: pool, request) { (made) async throws(StorageError) in
-                try await disk.copy(to: made, CopyOptions(destinationReadsZero: true, progress: progress))
+                try await disk.copy(
+                    to: made, CopyOptions(destinationReadsZero: true, progress: { report(OperationProgress($0)) }))
             }
         }
         try await catalog.save(VolumeRecord(pool: volume.pool, name: volume.name, provisioning: .thin))
@@ -33,11 +42,15 @@ extension StorageHost {
     /// Throws `alreadyExists` when there is something at `file`. See `ImageFile.write`.
     public func exportVolume(
         _ volume: VolumeAddress, to file: FilePath, _ format: VolumeFormat,
-        compression: ImageFile.Compression? = nil, progress: Progress? = nil
-    ) async throws(StorageError) {
-        let opened = try await openVolume(volume, mode: .readOnly)
-        try await closing(opened) { () async throws(StorageError) in
-            try await ImageFile.write(opened, to: file, format, compression: compression, progress: progress)
+        compression: ImageFile.Compression? = nil
+    ) -> StorageOperation<Void> {
+        StorageOperation { report throws(StorageError) in
+            let opened = try await self.openVolume(volume, mode: .readOnly)
+            try await self.closing(opened) { () async throws(StorageError) in
+                try await ImageFile.write(opened, to: file, format, compression: compression) {
+                    report(OperationProgress($0))
+                }
+            }
         }
     }
 }

@@ -8,10 +8,17 @@ extension StorageHost {
     ///
     /// Once more with the same source succeeds, and takes no time where a checksum is given. A template or volume
     /// of that name that is another one throws `alreadyExists`; see `TemplateImport` for the other errors.
-    @discardableResult
     public func importTemplate(
-        _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum? = nil,
-        progress: (@Sendable (ImportProgress) -> Void)? = nil
+        _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum? = nil
+    ) -> StorageOperation<ImportedTemplate> {
+        StorageOperation { report throws(StorageError) in
+            try await self.importTemplate(template, from: source, format, checksum: checksum, report)
+        }
+    }
+
+    private func importTemplate(
+        _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum?,
+        _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) -> ImportedTemplate {
         let pool = try await pool(template.pool)
         try await refuseLazyName(template, "import template")
@@ -20,7 +27,7 @@ extension StorageHost {
             name: template.name, source: source, format: format, checksum: checksum,
             scratchDirectory: FilePath(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/var/tmp"))
         work.recorded = recorded
-        work.progress = progress
+        work.progress = { report(OperationProgress($0)) }
         let imported: ImportedTemplate
         do {
             imported = try await work.run(into: pool)

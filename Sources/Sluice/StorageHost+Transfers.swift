@@ -2,12 +2,17 @@ import BlockStorage
 import IORuntime
 
 extension StorageHost {
-    /// Called now and then with how far an operation is, never twice at once.
-    public typealias Progress = @Sendable (CopyProgress) -> Void
-
     /// Copies a volume or snapshot to a new volume of any pool.
-    public func copyVolume(
-        _ source: VolumeAddress, to target: VolumeAddress, size: UInt64? = nil, progress: Progress? = nil
+    public func copyVolume(_ source: VolumeAddress, to target: VolumeAddress) -> StorageOperation<VolumeDetails> {
+        StorageOperation { report throws(StorageError) in
+            try await self.copyVolume(source, to: target, report)
+            return try await self.details(of: target)
+        }
+    }
+
+    func copyVolume(
+        _ source: VolumeAddress, to target: VolumeAddress, size: UInt64? = nil,
+        _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) {
         let pool = try await pool(target.pool)
         try VolumeName.check(target.name)
@@ -23,7 +28,8 @@ extension StorageHost {
             }
             try await fill(target, in: pool, CreateRequest(size: size, format: description.format ?? .qcow2)) {
                 (volume) async throws(StorageError) in
-                try await opened.copy(to: volume, CopyOptions(destinationReadsZero: true, progress: progress))
+                try await opened.copy(
+                    to: volume, CopyOptions(destinationReadsZero: true, progress: { report(OperationProgress($0)) }))
             }
         }
         let record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
@@ -57,8 +63,15 @@ extension StorageHost {
     /// Moves a volume to another pool under its name, with its policy and tags.
     ///
     /// Throws `notSupported` for a volume with snapshots: they would be lost. Throws `busy` while clones exist.
-    public func migrateVolume(
-        _ volume: VolumeAddress, to pool: String, progress: Progress? = nil
+    public func migrateVolume(_ volume: VolumeAddress, to pool: String) -> StorageOperation<VolumeDetails> {
+        StorageOperation { report throws(StorageError) in
+            try await self.migrateVolume(volume, to: pool, report)
+            return try await self.details(of: VolumeAddress(pool: pool, name: volume.name))
+        }
+    }
+
+    private func migrateVolume(
+        _ volume: VolumeAddress, to pool: String, _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) {
         guard pool != volume.pool else { return }
         try await refuseWhileServed(volume, "migrate volume")
@@ -70,7 +83,7 @@ extension StorageHost {
                     .notSupported, "migrate volume", at: "\(volume)",
                     why: "its snapshots would be lost, delete them first: \(snapshots.joined(separator: " "))")
             }
-            try await copyVolume(volume, to: target, progress: progress)
+            try await copyVolume(volume, to: target, report)
             // The source goes only when the copy is complete and durable.
             do {
                 try await self.pool(volume.pool).deleteVolume(volume.name, policy: .refuse)

@@ -128,10 +128,17 @@ extension StorageHost {
     }
 
     /// Makes `target` from a volume, template or snapshot: a linked clone in the same pool, or a full copy in any.
-    @discardableResult
     public func cloneVolume(
-        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest(),
-        progress: Progress? = nil
+        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest()
+    ) -> StorageOperation<VolumeDetails> {
+        StorageOperation { report throws(StorageError) in
+            try await self.cloneVolume(source, to: target, request, report)
+        }
+    }
+
+    private func cloneVolume(
+        _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest,
+        _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(target.name)
         try await materialise(source.volume)
@@ -146,7 +153,7 @@ extension StorageHost {
                     .notSupported, "clone volume", at: "\(source) to \(target)",
                     why: "a linked clone lives in the pool of its source: use --full")
             }
-            try await copyVolume(source, to: target, size: request.size, progress: progress)
+            try await copyVolume(source, to: target, size: request.size, report)
         }
         var record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
         try record.setQoS(request.qos)

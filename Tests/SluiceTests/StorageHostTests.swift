@@ -204,14 +204,14 @@ private func fast(_ name: String) -> VolumeAddress { VolumeAddress(pool: "fast",
         let policy = try QoSPolicy(maxIOPS: 9)
         try await host.createVolume(fast("v"), .init(raw: 1 << 20, qos: policy))
         try await write([1, 2, 3], to: fast("v"), host)
-        try await host.migrateVolume(fast("v"), to: "slow")
+        _ = try await host.migrateVolume(fast("v"), to: "slow").value
         #expect(site.storage.names.isEmpty && site.other.names == ["v"])
         let moved = VolumeAddress(pool: "slow", name: "v")
         #expect(try await host.volumeDetails(moved).qos == policy)
         #expect(try await read(3, from: moved, host) == [1, 2, 3])
         await expect(.alreadyExists) {
             try await host.createVolume(fast("v"), .init(raw: 1 << 20))
-            try await host.migrateVolume(fast("v"), to: "slow")
+            _ = try await host.migrateVolume(fast("v"), to: "slow").value
         }
         #expect(site.storage.names == ["v"])
     }
@@ -304,7 +304,7 @@ private func fast(_ name: String) -> VolumeAddress { VolumeAddress(pool: "fast",
             { try await other.deleteVolume(fast("v")) }, { try await other.renameVolume(fast("v"), to: "w") },
             { try await other.flattenVolume(fast("v")) }, { try await other.breakLock(of: fast("v")) },
             { _ = try await other.checkVolume(fast("v"), repair: .all) },
-            { try await other.migrateVolume(fast("v"), to: "slow") }, { try await other.removePool("fast") },
+            { _ = try await other.migrateVolume(fast("v"), to: "slow").value }, { try await other.removePool("fast") },
             { _ = try await other.openVolume(fast("v"), mode: .exclusive) },
             { _ = try await site.serve(other, "v") }, { _ = try await site.serve(serving, "v", isReadOnly: true) },
         ]

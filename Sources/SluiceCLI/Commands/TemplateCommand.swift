@@ -38,13 +38,8 @@ struct TemplateCommand: ParsableCommand {
             let template = try template.withoutSnapshot("import template")
             let source = try TemplateLocation.source(source)
             let start = ContinuousClock.now
-            let imported = try await context.withProgressBar { bar in
-                let show: @Sendable (ImportProgress) -> Void = { progress in
-                    bar?.show(progress.phase.rawValue, progress.bytesDone, of: progress.bytesTotal)
-                }
-                return try await context.host.importTemplate(
-                    template, from: source, format, checksum: checksum, progress: show)
-            }
+            let imported = try await context.watch(
+                context.host.importTemplate(template, from: source, format, checksum: checksum))
             let elapsed = ContinuousClock.now - start
             let text =
                 imported.wasThere

@@ -27,9 +27,8 @@ extension VolumeCommand {
         func run(_ context: CommandContext) async throws -> ExitCode {
             let volume = try volume.withoutSnapshot("import volume")
             let start = ContinuousClock.now
-            let details = try await context.withProgress("importing") { progress in
-                try await context.host.importVolume(volume, from: FilePath(file), format, progress: progress)
-            }
+            let details = try await context.watch(
+                context.host.importVolume(volume, from: FilePath(file), format), "importing")
             let elapsed = ContinuousClock.now - start
             return context.print(
                 details.json(elapsed: elapsed), "imported \(file) as \(volume) in \(Times.text(elapsed))")
@@ -61,10 +60,9 @@ extension VolumeCommand {
 
         func run(_ context: CommandContext) async throws -> ExitCode {
             let start = ContinuousClock.now
-            try await context.withProgress("exporting") { progress in
-                try await context.host.exportVolume(
-                    volume, to: FilePath(file), format, compression: compress ? .zlib : nil, progress: progress)
-            }
+            try await context.watch(
+                context.host.exportVolume(
+                    volume, to: FilePath(file), format, compression: compress ? .zlib : nil), "exporting")
             let text = "exported \(volume) to \(file) in \(Times.text(ContinuousClock.now - start))"
             return context.print(
                 ["volume": .string("\(volume)"), "file": .string(file), "format": .string(format.rawValue)], text)

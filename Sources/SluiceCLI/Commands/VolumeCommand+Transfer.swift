@@ -17,9 +17,7 @@ extension VolumeCommand {
         func run(_ context: CommandContext) async throws -> ExitCode {
             let target = try target.withoutSnapshot("copy volume")
             let start = ContinuousClock.now
-            try await context.withProgress("copying") { progress in
-                try await context.host.copyVolume(source, to: target, progress: progress)
-            }
+            _ = try await context.watch(context.host.copyVolume(source, to: target))
             return try await context.printDetails(
                 target, "copied \(source) to \(target) in \(Times.text(ContinuousClock.now - start))")
         }
@@ -38,9 +36,7 @@ extension VolumeCommand {
 
         func run(_ context: CommandContext) async throws -> ExitCode {
             let volume = try volume.withoutSnapshot("migrate volume")
-            try await context.withProgress("moving") { progress in
-                try await context.host.migrateVolume(volume, to: pool, progress: progress)
-            }
+            _ = try await context.watch(context.host.migrateVolume(volume, to: pool), "moving")
             let target = VolumeAddress(pool: pool, name: volume.name)
             return try await context.printDetails(target, "moved \(volume) to \(target)")
         }

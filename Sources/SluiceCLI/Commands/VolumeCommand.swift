@@ -87,9 +87,7 @@ extension VolumeCommand {
             let target = try target.withoutSnapshot("clone volume")
             let request = CloneRequest(size: size?.bytes, isFull: full, qos: try qos.policy())
             let start = ContinuousClock.now
-            let details = try await context.withProgress("copying") { progress in
-                try await context.host.cloneVolume(source, to: target, request, progress: progress)
-            }
+            let details = try await context.watch(context.host.cloneVolume(source, to: target, request))
             let elapsed = ContinuousClock.now - start
             return context.print(
                 details.json(elapsed: elapsed), "cloned \(source) to \(target) in \(Times.text(elapsed))")

@@ -1,5 +1,5 @@
-import BlockStorage
 import IORuntime
+import Sluice
 import SystemPackage
 
 /// A line on standard error that shows how far a long operation is: on a terminal, and only after a second.
@@ -46,25 +46,16 @@ final class ProgressBar: Sendable {
 }
 
 extension CommandContext {
-    /// Runs a long copy with a progress bar, where a person is watching.
-    func withProgress<Result>(
-        _ title: String, _ body: ((@Sendable (CopyProgress) -> Void)?) async throws -> Result
-    ) async throws -> Result {
-        try await withProgressBar { bar in
-            guard let bar else { return try await body(nil) }
-            let show: @Sendable (CopyProgress) -> Void = { progress in
-                let phase = progress.phase == .verifying ? "verifying" : title
+    /// Waits for an operation, with a progress bar where a person is watching. `title` says what the copying is for.
+    func watch<Value>(_ operation: StorageOperation<Value>, _ title: String = "copying") async throws -> Value {
+        if Terminal.isErrorTerminal, !isJSON {
+            let bar = ProgressBar()
+            defer { bar.clear() }
+            for await progress in operation.progress {
+                let phase = progress.phase == .copying ? title : progress.phase.rawValue
                 bar.show(phase, progress.bytesDone, of: progress.bytesTotal)
             }
-            return try await body(show)
         }
-    }
-
-    /// Runs a long operation; the bar is nil where nobody is watching.
-    func withProgressBar<Result>(_ body: (ProgressBar?) async throws -> Result) async throws -> Result {
-        guard Terminal.isErrorTerminal, !isJSON else { return try await body(nil) }
-        let bar = ProgressBar()
-        defer { bar.clear() }
-        return try await body(bar)
+        return try await operation.value
     }
 }
