@@ -46,10 +46,13 @@ public final class File: Sendable {
     /// Where calls run that can only block.
     let blocking: BlockingPool
     private let isClosed = Locked(false)
+    private let cachedReads: CachedReads
 
     /// Takes over an open descriptor.
     public init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool = .shared) {
         self.descriptor = descriptor
+        let flags = fcntl(descriptor.rawValue, F_GETFL)
+        cachedReads = CachedReads(isPossible: flags >= 0 && flags & O_DIRECT == 0)
         self.path = path
         self.blocking = blocking
     }
@@ -89,10 +92,13 @@ public final class File: Sendable {
     /// Fills `buffer` from `offset`. Returns less than its size only at the end of the file.
     public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(SystemError) -> Int {
         let memory = unsafe buffer.pinned
+        let done = unsafe cachedReads.read(descriptor.rawValue, memory, at: offset)
+        if done == memory.count { return done }
         return try await IOExecutor.transfer(
             unsafe IORequest(
-                .read, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
-        ).checked("read")
+                .read, descriptor.rawValue, memory.baseAddress.map { unsafe $0 + done },
+                count: memory.count - done, offset: offset + UInt64(done))
+        ).checked("read") + done
     }
 
     /// Writes all of `bytes` at `offset`.

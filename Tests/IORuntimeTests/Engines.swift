@@ -5,10 +5,14 @@ import Testing
 
 /// Both ways to reach the kernel; every test of files and sockets runs on each.
 enum TestEngine: CaseIterable, CustomTestStringConvertible {
-    case ring, threadPool, noExecutor
+    case ring, threadPool
+    /// With the reads that the page cache can answer done at once.
+    case inline
+    case noExecutor
 
-    private static let ringGroup = IOExecutorGroup(count: 2, engine: .ring)
-    private static let threadGroup = IOExecutorGroup(count: 2, engine: .threadPool)
+    private static let ringGroup = IOExecutorGroup(count: 2, engine: .ring, readsInline: false)
+    private static let threadGroup = IOExecutorGroup(count: 2, engine: .threadPool, readsInline: false)
+    private static let inlineGroup = IOExecutorGroup(count: 2)
 
     var testDescription: String { "\(self)" }
 
@@ -21,6 +25,8 @@ enum TestEngine: CaseIterable, CustomTestStringConvertible {
         case .threadPool:
             #expect(Self.threadGroup.executors[0].engineKind == .threadPool)
             return try await Self.threadGroup.run(body)
+        case .inline:
+            return try await Self.inlineGroup.run(body)
         case .noExecutor:
             return try await body()
         }

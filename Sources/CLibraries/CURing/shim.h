@@ -8,6 +8,7 @@
 #define __USE_GNU 1
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <liburing.h>
@@ -16,7 +17,9 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
-// In <stdio.h> and <fcntl.h>, for GNU only.
+// In <stdio.h>, <fcntl.h> and <sys/uio.h>, for GNU only.
 int renameat2(int, const char *, int, const char *, unsigned int);
+ssize_t preadv2(int, const struct iovec *, int, off_t, int);
