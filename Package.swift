@@ -79,7 +79,7 @@ let package = Package(
         module(
             "Sluice",
             [
-                "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging,
+                "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging, metrics,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 systemPackage,
@@ -90,12 +90,12 @@ let package = Package(
                 "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
-                logging, systemPackage,
+                logging, metrics, systemPackage,
             ],
             swiftSettings: swiftSettings),
 
         tests("IORuntimeTests", ["IORuntime", systemPackage]),
-        tests("BlockStorageTests", ["BlockStorage", systemPackage]),
+        tests("BlockStorageTests", ["BlockStorage", metrics, systemPackage]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "QCOW2", "BlockStorage", "IORuntime", "StorageConformance"]),
         tests("TemplatesTests", ["Templates", "FilePool"]),
@@ -104,7 +104,7 @@ let package = Package(
         tests(
             "SluiceTests",
             [
-                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
+                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage, metrics,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

@@ -1,59 +1,72 @@
+import IORuntime
 import Metrics
-import Synchronization
 
-/// The counters of one kind of request of one volume. They are created once; to record is a few atomic additions.
+/// The metrics of one kind of request of one volume. They are created once; to record takes no lock and no memory.
 final class OperationMeter: Sendable {
-    private let operations = Atomic<UInt64>(0)
-    private let bytes = Atomic<UInt64>(0)
-    private let errors = Atomic<UInt64>(0)
-    private let nanoseconds = Atomic<UInt64>(0)
-    private let operationsCounter: Counter
-    private let bytesCounter: Counter
-    private let errorsCounter: Counter
     private let timer: Timer
+    /// Nil for requests that move nothing.
+    private let bytes: Counter?
+    /// Requests of any kind that are in flight.
+    private let depth: Meter
+    private let dimensions: [(String, String)]
+    private let factory: any MetricsFactory
+    private let errors = Locked<[StorageError.Code: Counter]>([:])
 
-    init(_ operation: String, of volume: String, _ factory: any MetricsFactory) {
-        let dimensions = [("volume", volume), ("operation", operation)]
-        operationsCounter = Counter(
-            label: "sluice_volume_operations_total", dimensions: dimensions, factory: factory)
-        bytesCounter = Counter(label: "sluice_volume_bytes_total", dimensions: dimensions, factory: factory)
-        errorsCounter = Counter(label: "sluice_volume_errors_total", dimensions: dimensions, factory: factory)
+    init(
+        _ operation: String, of volume: String, movesBytes: Bool = true, depth: Meter, _ factory: any MetricsFactory
+    ) {
+        dimensions = [("volume", volume), ("operation", operation)]
+        self.factory = factory
+        self.depth = depth
         timer = Timer(label: "sluice_volume_operation_seconds", dimensions: dimensions, factory: factory)
+        bytes =
+            movesBytes
+            ? Counter(label: "sluice_volume_bytes_total", dimensions: dimensions, factory: factory) : nil
     }
 
-    var counts: OperationCounts {
-        OperationCounts(
-            operations: operations.load(ordering: .relaxed), bytes: bytes.load(ordering: .relaxed),
-            errors: errors.load(ordering: .relaxed), nanoseconds: nanoseconds.load(ordering: .relaxed))
+    /// A request begins: returns the time.
+    @inline(__always)
+    func begin() -> UInt64 {
+        depth.increment()
+        return MonotonicTime.nanoseconds()
     }
 
-    func record(_ byteCount: Int, since start: ContinuousClock.Instant) {
-        operations.wrappingAdd(1, ordering: .relaxed)
-        bytes.wrappingAdd(UInt64(byteCount), ordering: .relaxed)
-        operationsCounter.increment()
-        if byteCount > 0 { bytesCounter.increment(by: byteCount) }
+    /// A request has succeeded.
+    @inline(__always)
+    func end(_ byteCount: Int, since start: UInt64) {
         recordTime(since: start)
+        bytes?.increment(by: byteCount)
     }
 
-    /// Counts the failure and hands it on.
-    func failed(_ error: StorageError, since start: ContinuousClock.Instant) -> StorageError {
-        errors.wrappingAdd(1, ordering: .relaxed)
-        errorsCounter.increment()
+    /// A request has failed: counts the error by its code, and hands it on.
+    @inline(never)
+    func end(_ error: StorageError, since start: UInt64) -> StorageError {
         recordTime(since: start)
+        let counter = errors.withLock { errors in
+            if let counter = errors[error.code] { return counter }
+            let counter = Counter(
+                label: "sluice_volume_errors_total", dimensions: dimensions + [("code", error.code.rawValue)],
+                factory: factory)
+            errors[error.code] = counter
+            return counter
+        }
+        counter.increment()
         return error
     }
 
-    func unpublish() {
-        operationsCounter.destroy()
-        bytesCounter.destroy()
-        errorsCounter.destroy()
-        timer.destroy()
+    @inline(__always)
+    private func recordTime(since start: UInt64) {
+        timer.recordNanoseconds(MonotonicTime.nanoseconds() &- start)
+        depth.decrement()
     }
 
-    private func recordTime(since start: ContinuousClock.Instant) {
-        let elapsed = (ContinuousClock.now - start).components
-        let total = elapsed.seconds &* 1_000_000_000 &+ elapsed.attoseconds / 1_000_000_000
-        nanoseconds.wrappingAdd(UInt64(max(0, total)), ordering: .relaxed)
-        timer.recordNanoseconds(total)
+    func unpublish() {
+        timer.destroy()
+        bytes?.destroy()
+        let errors = errors.withLock { errors in
+            defer { errors = [:] }
+            return errors
+        }
+        for counter in errors.values { counter.destroy() }
     }
 }

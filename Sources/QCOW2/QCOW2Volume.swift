@@ -9,7 +9,7 @@ import IORuntime
 /// process loses nothing that was acknowledged either.
 ///
 /// The volume below must be locked by whoever opened it: the engine assumes that nobody else writes.
-public final class QCOW2Volume: ResizableVolume {
+public final class QCOW2Volume: ResizableVolume, CachingVolume {
     /// Holds the image.
     let base: any ResizableVolume
     /// Holds the guest's data: `base`, or the external data file.
@@ -57,6 +57,16 @@ public final class QCOW2Volume: ResizableVolume {
     public var stack: String {
         let below = hasExternalData ? "\(base.stack), data \(data.stack)" : base.stack
         return backing.map { "qcow2(\(below), backing \($0.stack))" } ?? "qcow2(\(below))"
+    }
+
+    /// Of the L2 tables of this image and of those below it.
+    public var cacheLookups: CacheLookups {
+        let own = state.withLock { state in
+            // A request that had to load a slice finds it afterwards.
+            let (found, loaded) = (state.slices.foundCount, state.slices.loadedCount)
+            return CacheLookups(hits: found - min(found, loaded), misses: loaded)
+        }
+        return (backing as? any CachingVolume).map { own + $0.cacheLookups } ?? own
     }
 
     func checkWritable() throws(StorageError) {

@@ -16,7 +16,7 @@ private func withSocketAddress<Result>(
     return try await body(.unix(path: "/proc/self/fd/\(opened.descriptor.rawValue)/\(name)"))
 }
 
-/// Answers the requests of other processes on one served volume, one after the other for each connection.
+/// Answers the requests of other processes on one attached volume, one after the other for each connection.
 final class ControlServer: Sendable {
     typealias Handler = @Sendable (ControlMessage.Request) async -> VolumeReply
 
@@ -103,8 +103,8 @@ final class ControlServer: Sendable {
     }
 }
 
-extension RunningExport {
-    /// Has the serving process perform a request. A snapshot or a resize of a large volume may take its time.
+extension RunningAttachment {
+    /// Has the process that holds the volume perform a request. A snapshot or a resize of a large volume may take its time.
     func send(_ request: VolumeRequest) async throws(StorageError) -> VolumeReply {
         try await withSocketAddress(of: control, in: directory) { socketAddress throws(StorageError) in
             let socket: Socket

@@ -26,6 +26,8 @@ public struct HypervisorDisk: Equatable, Sendable {
     let address: VolumeAddress
     let source: Source
     let isReadOnly: Bool
+    /// What the hypervisor has to enforce.
+    var limits: HypervisorLimits?
 
     /// QEMU's name of the block device: letters, digits and `-`, at most 31 characters.
     public var nodeName: String {
@@ -37,31 +39,53 @@ public struct HypervisorDisk: Equatable, Sendable {
         return "\(plain.prefix(22))-\(String(hash, radix: 16))"
     }
 
-    /// `-blockdev` and its value. Nothing in them is a secret.
+    /// `-blockdev` and its value, and before it the `-object` with the limits that QEMU is to enforce. Nothing in them
+    /// is a secret.
     public var qemuArguments: [String] {
-        var options: [(String, String)]
+        let common: [Option] = [("node-name", nodeName), isReadOnly ? ("read-only", "on") : ("discard", "unmap")]
+        var block = blockDevice
+        guard let limits else {
+            block.insert(contentsOf: common, at: 1)
+            return ["-blockdev", Self.text(block)]
+        }
+        // The filter is the device, and what it limits lies below it.
+        let group = "\(nodeName)-limits"
+        let filter = [("driver", "throttle")] + common + [("throttle-group", group)]
+        block.insert(common[1], at: 1)
+        return [
+            "-object", "throttle-group," + Self.text([("id", group)] + limits.qemuOptions),
+            "-blockdev", Self.text(filter + block.map { ("file.\($0.0)", $0.1) }),
+        ]
+    }
+
+    private typealias Option = (String, String)
+
+    private static func text(_ options: [Option]) -> String {
+        options.map { "\($0)=\($1.replacing(",", with: ",,"))" }.joined(separator: ",")
+    }
+
+    /// The driver first, and then its options.
+    private var blockDevice: [Option] {
         switch source {
         case .files(let images):
-            options = [("driver", images.first?.format.rawValue ?? "raw"), ("node-name", nodeName)]
-            options += isReadOnly ? [("read-only", "on")] : [("discard", "unmap")]
+            var options: [Option] = [("driver", images.first?.format.rawValue ?? "raw")]
             var prefix = ""
             for (index, image) in images.enumerated() {
                 if index > 0 { options.append(("\(prefix)driver", image.format.rawValue)) }
                 options += [("\(prefix)file.driver", "file"), ("\(prefix)file.filename", image.path)]
                 prefix += "backing."
             }
+            return options
         case .export(let server, let name):
-            options = [("driver", "nbd"), ("node-name", nodeName)]
-            options += isReadOnly ? [("read-only", "on")] : [("discard", "unmap")]
-            switch server {
-            case .unix(let path): options += [("server.type", "unix"), ("server.path", path)]
-            case .tcp(let host, let port):
-                options += [("server.type", "inet"), ("server.host", host), ("server.port", port)]
-            }
-            options += [("export", name), ("reconnect-delay", "\(Self.reconnectDelay)")]
+            let address: [Option] =
+                switch server {
+                case .unix(let path): [("server.type", "unix"), ("server.path", path)]
+                case .tcp(let host, let port):
+                    [("server.type", "inet"), ("server.host", host), ("server.port", port)]
+                }
+            return [("driver", "nbd")] + address
+                + [("export", name), ("reconnect-delay", "\(Self.reconnectDelay)")]
         }
-        let value = options.map { "\($0)=\($1.replacing(",", with: ",,"))" }.joined(separator: ",")
-        return ["-blockdev", value]
     }
 
     /// libvirt's `<disk>` element.
@@ -92,6 +116,7 @@ public struct HypervisorDisk: Equatable, Sendable {
             ]
         }
         lines.append("  <target dev='vda' bus='virtio'/>")
+        if let limits { lines += limits.libvirtLines }
         if isReadOnly { lines.append("  <readonly/>") }
         return (lines + ["</disk>"]).joined(separator: "\n")
     }
@@ -123,12 +148,20 @@ extension StorageHost {
     private static let longestChain = 64
 
     /// How a hypervisor of this host attaches the volume now.
+    ///
+    /// It enforces the volume's policy where it is the one to do so: for an export that was started so, and for files
+    /// that it opens itself, since no other layer is between. Throws `busy` while a process has the volume attached
+    /// for itself.
     public func hypervisorDisk(_ volume: VolumeAddress) async throws(StorageError) -> HypervisorDisk {
-        if let export = try await runningExports().first(where: { $0.address == volume }),
-            let listener = export.nbdAddress
-        {
+        let attachments = try await runningAttachments().filter { $0.address == volume }
+        let policy = try await catalog.volume(volume.name, in: volume.pool)?.qos
+        if let export = attachments.first(where: \.isExport), let listener = export.nbdAddress {
             return HypervisorDisk(
-                address: volume, source: .export(listener, name: "\(volume)"), isReadOnly: export.mode == .readOnly)
+                address: volume, source: .export(listener, name: "\(volume)"), isReadOnly: export.mode == .readOnly,
+                limits: export.enforcer == .hypervisor ? policy.flatMap(HypervisorLimits.init) : nil)
+        }
+        if let holder = attachments.first(where: { $0.mode == .exclusive }) {
+            throw Self.held(by: holder, "attach volume")
         }
         guard volume.snapshot == nil else {
             throw StorageError(
@@ -139,8 +172,10 @@ extension StorageHost {
         let pool = try await pool(volume.pool)
         var images: [HypervisorDisk.Image] = []
         var next: String? = volume.name
+        var isTemplate = false
         while let name = next {
             let description = try await pool.describeVolume(name)
+            if images.isEmpty { isTemplate = description.isTemplate }
             guard let format = description.format, description.path.hasPrefix("/") else {
                 throw StorageError(
                     .notSupported, "attach volume", at: "\(volume)", why: "\(name) is no file of a declared format")
@@ -151,11 +186,13 @@ extension StorageHost {
             images.append(HypervisorDisk.Image(path: description.path, format: format))
             next = description.template?.name
         }
-        return HypervisorDisk(address: volume, source: .files(images), isReadOnly: false)
+        return HypervisorDisk(
+            address: volume, source: .files(images), isReadOnly: isTemplate,
+            limits: pool.can(.qosMaximum) ? nil : policy.flatMap(HypervisorLimits.init))
     }
 }
 
-extension RunningExport {
+extension RunningAttachment {
     /// Where a hypervisor connects: the Unix socket before TCP.
     fileprivate var nbdAddress: HypervisorDisk.NBDAddress? {
         if let socketPath { return .unix(socketPath) }

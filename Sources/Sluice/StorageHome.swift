@@ -3,7 +3,7 @@ import Foundation
 import IORuntime
 import SystemPackage
 
-/// The directory that holds a host's catalog, secrets and the sockets of its running exports.
+/// The directory that holds a host's catalog, secrets and the records of what is attached.
 ///
 /// It is of mode 0700 and every file in it of 0600: made so, and refused while others could write it.
 public struct StorageHome: Hashable, Sendable {
@@ -13,7 +13,7 @@ public struct StorageHome: Hashable, Sendable {
 
     var catalog: FilePath { path.appending(Self.catalogName) }
     var secrets: FilePath { path.appending("secrets") }
-    /// One socket and one description a running export.
+    /// One record of each attachment, and the control socket of those that may write.
     var run: FilePath { path.appending("run") }
 
     /// Opens the directory, and makes it where it is missing. Throws `permissionDenied` where others may write it.

@@ -106,11 +106,10 @@ extension StorageHost {
             allocatedIOPS: lazy.compactMap(\.qos?.minIOPS).sum(), capabilities: pool.capabilities)
     }
 
-    /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is served.
+    /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is attached.
     public func removePool(_ name: String) async throws(StorageError) {
-        if let export = try await runningExports().first(where: { $0.pool == name }) {
-            throw StorageError(
-                .busy, "remove pool", at: name, why: "\(export.pool)/\(export.volume) is held by \(export.holder)")
+        if let holder = try await runningAttachments().first(where: { $0.pool == name }) {
+            throw StorageError(.busy, "remove pool", at: name, why: "\(holder.address) is held by \(holder.holder)")
         }
         let record = try await catalog.pool(name)
         _ = try await catalog.deletePool(name)

@@ -1,7 +1,7 @@
 import BlockStorage
 import IORuntime
 
-/// What can be done to a volume while it is served, in this process or in another.
+/// What can be done to a volume while it is attached, in this process or in another.
 extension StorageHost {
     /// All that is known of the volume, as the process that holds it sees it.
     public func volumeDetails(_ volume: VolumeAddress) async throws(StorageError) -> VolumeDetails {
@@ -92,12 +92,12 @@ extension StorageHost {
         StorageError(.internalError, "control message", why: "the reply does not fit the request: other version?")
     }
 
-    /// Has the request performed by the process that holds the volume: this one, unless another serves it.
+    /// Has the request performed by the process that holds the volume: this one, unless another has it attached.
     private func submit(_ request: VolumeRequest, to volume: VolumeAddress) async throws(StorageError) -> VolumeReply {
         try VolumeName.check(volume.name)
         let volume = volume.volume
-        if exports.withLock({ $0[volume.description] }) == nil,
-            let holder = try await runningExports().first(where: { $0.address == volume && $0.mode == .exclusive })
+        if attachedVolume(volume) == nil,
+            let holder = try await runningAttachments().first(where: { $0.address == volume && $0.mode == .exclusive })
         {
             let reply = try await holder.send(request)
             if case .failure(let failure) = reply { throw failure.error }
@@ -114,9 +114,8 @@ extension StorageHost {
         case .info:
             return .details(try await details(of: volume))
         case .map(let offset):
-            let served = exports.withLock { $0[volume.description]?.volume }
-            if let served {
-                let (extents, next) = try await served.mergedExtents(from: offset)
+            if let attached = attachedVolume(volume)?.volume {
+                let (extents, next) = try await attached.mergedExtents(from: offset)
                 return .extents(extents, next: next)
             }
             let opened = try await pool.openVolume(volume.reference, mode: .readOnly)
@@ -159,8 +158,8 @@ extension StorageHost {
         let pool = try await pool(volume.pool)
         let record = try await catalog.volume(volume.name, in: volume.pool)
         let isEnforced = pool.can(.qosMinimum)
-        let running = try await runningExports().filter { $0.address.volume == volume.volume }
-        let attachment = (running.first { $0.mode == .exclusive } ?? running.first)?.attachment
+        let running = try await runningAttachments().filter { $0.address.volume == volume.volume }
+        let attachment = running.first { $0.mode == .exclusive } ?? running.first
         if let record, let size = record.lazySize.flatMap({ UInt64(exactly: $0) }) {
             return VolumeDetails(
                 pool: volume.pool, name: volume.name, path: "", format: record.lazyFormat, virtualSize: size,
@@ -173,8 +172,8 @@ extension StorageHost {
             virtualSize: description.virtualSize, allocatedSize: description.allocatedSize,
             provisioning: record?.provisioning ?? description.provisioning,
             template: description.template.map { "\(volume.pool)/\($0)" }, snapshots: description.snapshots,
-            qos: record?.qos, enforcedBy: pool.can(.qosMaximum) ? .array : .none,
-            minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment)
+            qos: record?.qos, enforcedBy: attachment?.enforcer ?? (pool.can(.qosMaximum) ? .array : .none),
+            minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details)
     }
 
     /// Runs `body` and closes the volume, whatever happens. An error of `body` is the one that counts.

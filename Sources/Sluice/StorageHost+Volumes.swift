@@ -261,10 +261,11 @@ extension StorageHost {
         do {
             return try await body()
         } catch  where error.code == .busy {
-            guard let export = try await runningExports().first(where: { $0.address.volume == volume.volume }) else {
+            guard let holder = try await runningAttachments().first(where: { $0.address.volume == volume.volume })
+            else {
                 throw error
             }
-            throw Self.held(by: export, what)
+            throw Self.held(by: holder, what)
         }
     }
 
@@ -281,17 +282,17 @@ extension StorageHost {
         try await catalog.save(record)
     }
 
-    static func held(by export: RunningExport, _ what: String) -> StorageError {
-        StorageError(.busy, what, at: "\(export.address.volume)", why: "it is held by \(export.holder)")
+    static func held(by attachment: RunningAttachment, _ what: String) -> StorageError {
+        StorageError(.busy, what, at: "\(attachment.address.volume)", why: "it is held by \(attachment.holder)")
     }
 
-    /// Throws `busy`, naming the holder, while a process of this host serves the volume, in that mode or in any.
+    /// Throws `busy`, naming the holder, while a process of this host has the volume attached, in that mode or in any.
     func refuseWhileServed(
         _ volume: VolumeAddress, _ what: String, as mode: Attachment.Mode? = nil
     ) async throws(StorageError) {
-        let export = try await runningExports().first { export in
-            export.address.volume == volume.volume && (mode == nil || export.mode == mode)
+        let holder = try await runningAttachments().first { holder in
+            holder.address.volume == volume.volume && (mode == nil || holder.mode == mode)
         }
-        if let export { throw Self.held(by: export, what) }
+        if let holder { throw Self.held(by: holder, what) }
     }
 }

@@ -2,6 +2,7 @@ import BlockStorage
 import Foundation
 import IORuntime
 import Logging
+import Metrics
 import SystemPackage
 
 /// The storage of one hypervisor host: its pools, their volumes, and what is attached.
@@ -18,8 +19,10 @@ public final class StorageHost: Sendable {
     let drivers: [String: PoolDriver]
     let logger: Logger
     private let pools = Locked<[String: OpenPool]>([:])
-    /// The exports of this process, by volume.
-    let exports = Locked<[String: VolumeExport]>([:])
+    /// What this process has attached, by the names of its records.
+    let attachments = Locked<[String: Attachment]>([:])
+    /// Where the numbers of attached volumes go.
+    let metrics: any MetricsFactory
 
     private struct OpenPool {
         var url: String
@@ -27,27 +30,31 @@ public final class StorageHost: Sendable {
     }
 
     private init(
-        home: StorageHome, catalog: Catalog, intents: CatalogIntents, drivers: [PoolDriver], logger: Logger
+        home: StorageHome, catalog: Catalog, intents: CatalogIntents, drivers: [PoolDriver], logger: Logger,
+        metrics: any MetricsFactory
     ) {
         self.home = home
         self.catalog = catalog
         self.intents = intents
         self.logger = logger
+        self.metrics = metrics
         secrets = SecretStore(directory: home.secrets)
         self.drivers = Dictionary(drivers.map { ($0.scheme, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
     /// Opens the host's storage, and finishes or undoes what processes that died had begun.
     ///
-    /// `home` is a directory of this user alone, made where it is missing.
+    /// `home` is a directory of this user alone, made where it is missing. `metrics` is where attached volumes publish
+    /// their numbers.
     public static func open(
         home: String = StorageHome.defaultPath, drivers: [PoolDriver] = PoolDriver.all,
-        logger: Logger = Logger(label: "sluice")
+        logger: Logger = Logger(label: "sluice"), metrics: any MetricsFactory = MetricsSystem.factory
     ) async throws(StorageError) -> StorageHost {
         let home = try StorageHome(home)
         let catalog = try await Catalog(home)
         let intents = try await CatalogIntents(catalog, lockFile: home.path.appending("intents.lock"))
-        let host = StorageHost(home: home, catalog: catalog, intents: intents, drivers: drivers, logger: logger)
+        let host = StorageHost(
+            home: home, catalog: catalog, intents: intents, drivers: drivers, logger: logger, metrics: metrics)
         await host.recover()
         return host
     }

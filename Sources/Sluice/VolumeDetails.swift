@@ -20,7 +20,7 @@ public struct VolumeDetails: Codable, Equatable, Sendable {
     /// Who holds the volume to its policy while it is attached.
     public var enforcedBy: QoSEnforcer
     public var minimum: QoSMinimum
-    public var attachment: Attachment?
+    public var attachment: AttachmentDetails?
 }
 
 /// The layer that enforces a policy. Exactly one does, or none.
@@ -33,13 +33,9 @@ public enum QoSMinimum: String, Codable, Sendable {
     case enforced, admissionOnly
 }
 
-/// A volume in use.
-public struct Attachment: Codable, Equatable, Sendable {
-    public enum Mode: String, Codable, Sendable {
-        case exclusive, readOnly
-    }
-
-    public var mode: Mode
+/// Who uses a volume, and how.
+public struct AttachmentDetails: Codable, Equatable, Sendable {
+    public var mode: Attachment.Mode
     /// The process that holds the volume, for people.
     public var holder: String
     /// Seconds since 1970, UTC.

@@ -2,6 +2,7 @@ import ArgumentParser
 import BlockStorage
 import Foundation
 import Logging
+import Metrics
 import Sluice
 
 /// Options that every command takes, before or after its name.
@@ -22,11 +23,16 @@ extension Logger.Level: @retroactive ExpressibleByArgument {}
 struct CommandContext: Sendable {
     let host: StorageHost
     let isJSON: Bool
+    /// Where the numbers go, for a command that shows them.
+    let metrics: PrometheusMetrics?
 
-    init(_ options: GlobalOptions) async throws(StorageError) {
+    init(_ options: GlobalOptions, measures: Bool = false) async throws(StorageError) {
         LoggingSystem.bootstrap { label in StreamLogHandler.standardError(label: label) }
         var logger = Logger(label: "sluice")
         logger.logLevel = options.logLevel
+        let metrics = measures ? PrometheusMetrics() : nil
+        if let metrics { MetricsSystem.bootstrap(metrics) }
+        self.metrics = metrics
         host = try await StorageHost.open(home: options.home ?? StorageHome.defaultPath, logger: logger)
         isJSON = options.json
     }

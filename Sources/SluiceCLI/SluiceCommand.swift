@@ -40,7 +40,7 @@ struct SluiceCommand: ParsableCommand {
         do {
             let command = try parseAsRoot(arguments)
             if let command = command as? any HostCommand {
-                let context = try await CommandContext(command.global)
+                let context = try await CommandContext(command.global, measures: command.showsMetrics)
                 return try await command.run(context).rawValue
             }
             guard type(of: command).configuration.subcommands.isEmpty else {
@@ -104,6 +104,12 @@ struct SluiceCommand: ParsableCommand {
 /// A command that works on the host's storage.
 protocol HostCommand: ParsableCommand {
     var global: GlobalOptions { get }
+    /// Whether it shows what is measured.
+    var showsMetrics: Bool { get }
     /// Does the work and returns the exit code.
     func run(_ context: CommandContext) async throws -> ExitCode
+}
+
+extension HostCommand {
+    var showsMetrics: Bool { false }
 }

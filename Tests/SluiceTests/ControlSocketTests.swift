@@ -90,7 +90,7 @@ import Testing
     private struct Served {
         let directory: TemporaryDirectory
         let server: ControlServer
-        let export: RunningExport
+        let export: RunningAttachment
 
         init(directoryName: String = "run", _ handler: @escaping ControlServer.Handler) async throws {
             directory = try TemporaryDirectory()
@@ -98,7 +98,7 @@ import Testing
             try StorageHome.makeDirectory(run)
             server = try await ControlServer.start("c.sock", in: run, handler)
             #expect(try mode(of: run.appending("c.sock").string) == 0o600)
-            export = RunningExport(
+            export = RunningAttachment(
                 VolumeAddress(pool: "p", name: "v"), mode: .exclusive, listeners: ["unix:/s"], control: "c.sock",
                 directory: run)
         }
@@ -107,24 +107,38 @@ import Testing
     }
 }
 
-@Suite struct RunningExportTests {
+@Suite struct RunningAttachmentTests {
     @Test("A published export is listed while its process lives, and swept when that has died")
     func lifeCycle() async throws {
         let directory = try TemporaryDirectory()
         let run = FilePath(directory.path)
-        let export = RunningExport(
+        let export = RunningAttachment(
             VolumeAddress(pool: "p", name: "v", snapshot: "s"), mode: .readOnly,
             listeners: ["tcp:[::1]:10809", "unix:/run/v.sock"], control: "id.sock", directory: run)
         let file = try await export.publish()
-        let listed = try await RunningExport.all(in: run)
+        let listed = try await RunningAttachment.all(in: run)
         #expect(listed == [export])
         #expect(listed.first?.socketPath == "/run/v.sock")
         #expect(try mode(of: directory.appending("id.json")) == 0o600)
         // What dies leaves its files without a lock.
         try Data().write(to: URL(filePath: directory.appending("id.sock")))
         try await file.close()
-        #expect(try await RunningExport.all(in: run).isEmpty)
+        #expect(try await RunningAttachment.all(in: run).isEmpty)
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+    }
+
+    @Test("What a process left that died before it had published is removed when it is old")
+    func unfinished() async throws {
+        let directory = try TemporaryDirectory()
+        for name in ["old.sock", ".old.json", "young.sock", ".young.json"] {
+            try Data().write(to: URL(filePath: directory.appending(name)))
+            guard name.contains("old") else { continue }
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSinceNow: -3600)], ofItemAtPath: directory.appending(name))
+        }
+        #expect(try await RunningAttachment.all(in: FilePath(directory.path)).isEmpty)
+        let left = try FileManager.default.contentsOfDirectory(atPath: directory.path)
+        #expect(left.sorted() == [".young.json", "young.sock"])
     }
 
     @Test("Files that are no descriptions are no exports")
@@ -134,8 +148,8 @@ import Testing
         try Data("{\"control\": \"../../etc\"}".utf8).write(to: URL(filePath: path))
         let file = try await File.open(FilePath(path), [.write])
         #expect(try await file.lock(.exclusive, 0..<1))
-        #expect(try await RunningExport.all(in: FilePath(directory.path)).isEmpty)
-        #expect(try await RunningExport.all(in: FilePath(directory.appending("none"))).isEmpty)
+        #expect(try await RunningAttachment.all(in: FilePath(directory.path)).isEmpty)
+        #expect(try await RunningAttachment.all(in: FilePath(directory.appending("none"))).isEmpty)
         try await file.close()
     }
 }

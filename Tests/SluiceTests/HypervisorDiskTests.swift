@@ -63,6 +63,35 @@ import Testing
                 """)
     }
 
+    @Test("Limits that the hypervisor enforces are a filter above the image, and iotune")
+    func limits() throws {
+        let policy = try QoSPolicy(minIOPS: 100, maxIOPS: 500, burstIOPS: 1500)
+        let disk = HypervisorDisk(
+            address: address, source: .files([.init(path: "/srv/web", format: .raw)]), isReadOnly: false,
+            limits: HypervisorLimits(policy))
+        #expect(
+            disk.qemuArguments == [
+                "-object",
+                "throttle-group,id=sluice-web-limits,limits.iops-total=500,limits.iops-total-max=1500,"
+                    + "limits.iops-total-max-length=60,limits.iops-size=4096",
+                "-blockdev",
+                "driver=throttle,node-name=sluice-web,discard=unmap,throttle-group=sluice-web-limits,"
+                    + "file.driver=raw,file.discard=unmap,file.file.driver=file,file.file.filename=/srv/web",
+            ])
+        #expect(
+            disk.libvirtXML.contains(
+                """
+                  <iotune>
+                    <total_iops_sec>500</total_iops_sec>
+                    <total_iops_sec_max>1500</total_iops_sec_max>
+                    <total_iops_sec_max_length>60</total_iops_sec_max_length>
+                    <size_iops_sec>4096</size_iops_sec>
+                  </iotune>
+                """))
+        #expect(try HypervisorLimits(QoSPolicy(minIOPS: 100)) == nil)
+        #expect(try HypervisorLimits(QoSPolicy(maxIOPS: 100, burstIOPS: 100))?.burst == nil)
+    }
+
     @Test("Node names are what QEMU allows, and differ where volumes do")
     func nodeNames() {
         let names = [

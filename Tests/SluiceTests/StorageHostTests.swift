@@ -46,7 +46,7 @@ struct TestSite {
 
 extension VolumeRequirements {
     /// The pools under test hold raw volumes.
-    fileprivate init(
+    init(
         raw size: UInt64, provisioning: ProvisioningType = .thin, qos: QoSPolicy? = nil, isLazy: Bool = false
     ) {
         self.init(size: size, format: .raw, provisioning: provisioning, qos: qos, isLazy: isLazy)
@@ -54,10 +54,10 @@ extension VolumeRequirements {
 }
 
 extension MemoryPool {
-    fileprivate var names: [String] { listVolumes().map(\.name) }
+    var names: [String] { listVolumes().map(\.name) }
 }
 
-private func fast(_ name: String) -> VolumeAddress { VolumeAddress(pool: "fast", name: name) }
+func fast(_ name: String) -> VolumeAddress { VolumeAddress(pool: "fast", name: name) }
 
 @Suite struct StorageHostPoolTests {
     @Test("Adding a pool again succeeds with the same values and with no others")
@@ -274,7 +274,7 @@ private func fast(_ name: String) -> VolumeAddress { VolumeAddress(pool: "fast",
         try await serving.createVolume(fast("v"), .init(raw: 1 << 20))
         let export = try await site.serve(serving, "v")
         try await other.resizeVolume(fast("v"), to: 2 << 20)
-        #expect(export.volume.geometry.size == 2 << 20)
+        #expect(export.attachment.volume.geometry.size == 2 << 20)
         try await other.setQoS(QoSPolicy(maxIOPS: 7), of: fast("v"))
         let details = try await other.volumeDetails(fast("v"))
         #expect(try details.qos == QoSPolicy(maxIOPS: 7))

@@ -25,6 +25,9 @@ struct SliceCache {
     private var slotOfSlice: [UInt64: Int] = [:]
     private var freeSlots: [Int] = []
     private var hand = 0
+    /// Slices that were found in memory, and those that had to be read.
+    private(set) var foundCount: UInt64 = 0
+    private(set) var loadedCount: UInt64 = 0
 
     init(limit: Int) { self.limit = max(limit, 1) }
 
@@ -33,6 +36,7 @@ struct SliceCache {
     mutating func find(_ slice: UInt64) -> Int? {
         guard let slot = slotOfSlice[slice] else { return nil }
         slots[slot].isRecentlyUsed = true
+        foundCount &+= 1
         return slot
     }
 
@@ -40,6 +44,7 @@ struct SliceCache {
 
     /// Puts a slice that is not there yet into memory.
     mutating func insert(_ slice: UInt64, _ words: [UInt64], isSuspect: Bool) {
+        loadedCount &+= 1
         let new = Slot(slice: slice, words: words, isSuspect: isSuspect)
         let slot: Int
         if let free = freeSlots.popLast() {
@@ -112,6 +117,8 @@ struct SliceCache {
 
     /// Forgets everything; nothing may be dirty or pinned.
     mutating func removeAll() {
+        let (found, loaded) = (foundCount, loadedCount)
         self = SliceCache(limit: limit)
+        (foundCount, loadedCount) = (found, loaded)
     }
 }

@@ -11,9 +11,10 @@ struct ServeCommand: HostCommand {
         discussion: """
             A line 'serving POOL/NAME on ADDRESS' says that clients may connect. Other sluice commands on the volume \
             are done by this process meanwhile. TCP has neither encryption nor authentication: beyond loopback it \
-            needs --insecure.
+            needs --insecure, as metrics do.
 
             Example: sluice serve fast/web --socket /run/web.sock
+            Example: sluice serve fast/web --socket /run/web.sock --metrics 127.0.0.1:9402
             Example: sluice serve fast/web@monday --socket /run/monday.sock
             Example: sluice serve --list
             """)
@@ -27,16 +28,24 @@ struct ServeCommand: HostCommand {
     var listen: HostAndPort?
     @Flag(help: "Refuse writes, and share the volume with other readers.")
     var readOnly = false
-    @Flag(help: "Allow --listen beyond loopback.")
+    @Flag(help: "Allow --listen and --metrics beyond loopback.")
     var insecure = false
-    @Option(help: ArgumentHelp("Serve metrics as Prometheus text.", valueName: "host:port"))
+    @Option(
+        help: ArgumentHelp("Serve metrics as Prometheus text, at http://HOST:PORT/metrics.", valueName: "host:port"))
     var metrics: HostAndPort?
+    @Option(
+        help: ArgumentHelp(
+            "Who holds the volume to its maximum IOPS; 'hypervisor' puts the limits into 'volume xml' and 'volume qemu'.",
+            valueName: "layer"))
+    var enforce: QoSEnforcer?
     @Flag(help: "List the exports that run on this host.")
     var list = false
 
+    var showsMetrics: Bool { metrics != nil }
+
     func validate() throws {
         if list {
-            guard volume == nil, socket == nil, listen == nil else {
+            guard volume == nil, socket == nil, listen == nil, metrics == nil else {
                 throw ValidationError("--list takes no volume and no address")
             }
             return
@@ -48,10 +57,6 @@ struct ServeCommand: HostCommand {
 
     func run(_ context: CommandContext) async throws -> ExitCode {
         guard let volume, !list else { return try await printExports(context) }
-        if metrics != nil {
-            throw StorageError(
-                .notSupported, "serve metrics", at: "\(volume)", why: "this version of sluice has no metrics server")
-        }
         var addresses: [Socket.Address] = []
         if let socket {
             let path = socket.hasPrefix("/") ? socket : FileManager.default.currentDirectoryPath + "/" + socket
@@ -60,24 +65,43 @@ struct ServeCommand: HostCommand {
         if let listen { addresses.append(.tcp(host: listen.host, port: listen.port)) }
         // From here on a signal is a request to stop, also while the volume is being opened.
         let signals = TerminationSignals()
+        let metricsServer = try await startMetrics(context)
         let export = try await context.host.exportVolume(
-            volume, ExportOptions(addresses: addresses, isReadOnly: readOnly, allowsInsecureRemote: insecure))
+            volume,
+            ExportOptions(addresses: addresses, isReadOnly: readOnly, allowsInsecureRemote: insecure, enforcer: enforce)
+        )
         let places = export.listeners.map(\.description)
         context.print(
-            ["volume": .string("\(volume)"), "listeners": .array(places.map(JSON.string))],
-            "serving \(volume) on \(places.joined(separator: " and "))")
+            [
+                "volume": .string("\(volume)"), "listeners": .array(places.map(JSON.string)),
+                "metrics": JSON(metricsServer?.address.description),
+            ],
+            "serving \(volume) on \(places.joined(separator: " and "))"
+                + (metricsServer.map { ", metrics on \($0.address)" } ?? ""))
         await signals.next()
+        await metricsServer?.stop()
         try await export.stop()
         return .success
     }
 
+    private func startMetrics(_ context: CommandContext) async throws(StorageError) -> MetricsServer? {
+        guard let metrics, let backend = context.metrics else { return nil }
+        return try await MetricsServer.start(
+            host: metrics.host, port: metrics.port, allowsInsecureRemote: insecure
+        ) { [host = context.host] in
+            host.publishMetrics()
+            return backend.text()
+        }
+    }
+
     private func printExports(_ context: CommandContext) async throws -> ExitCode {
         let exports = try await context.host.runningExports()
-        var table = TextTable(.text("VOLUME"), .text("MODE"), .text("ADDRESS"), .number("PID"), .text("SINCE"))
+        var table = TextTable(
+            .text("VOLUME"), .text("MODE"), .text("ADDRESS"), .number("PID"), .text("SINCE"), .text("STACK"))
         for export in exports {
             table.add(
                 "\(export.address)", export.mode.rawValue, export.listeners.joined(separator: " "),
-                "\(export.processID)", Times.rfc3339(export.since))
+                "\(export.processID)", Times.rfc3339(export.since), export.stack)
         }
         return context.print(
             ["exports": .array(exports.map(\.json))],
@@ -85,12 +109,15 @@ struct ServeCommand: HostCommand {
     }
 }
 
-extension RunningExport {
+extension QoSEnforcer: ExpressibleByArgument {}
+
+extension RunningAttachment {
     fileprivate var json: JSON {
         [
             "volume": .string("\(address)"), "mode": .string(mode.rawValue),
             "listeners": .array(listeners.map(JSON.string)), "socket": JSON(socketPath),
             "pid": .signed(Int64(processID)), "since": .string(Times.rfc3339(since)),
+            "stack": .string(stack), "enforcedBy": .string(enforcer.rawValue),
         ]
     }
 }

@@ -1,0 +1,13 @@
+import CURing
+import Glibc
+
+/// The monotonic clock, for what is timed at every request.
+public enum MonotonicTime {
+    /// Nanoseconds since some moment before this process began. The corresponding C function is `clock_gettime`.
+    public static func nanoseconds() -> UInt64 {
+        var time = timespec()
+        // Sound: the kernel fills the structure during the call.
+        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(bitPattern: Int64(time.tv_sec)) &* 1_000_000_000 &+ UInt64(bitPattern: Int64(time.tv_nsec))
+    }
+}

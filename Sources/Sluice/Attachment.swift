@@ -1,0 +1,187 @@
+import BlockStorage
+import IORuntime
+import Logging
+
+/// How a volume is attached.
+public struct AttachOptions: Sendable {
+    public var mode: Attachment.Mode
+    /// Who holds the volume to its policy; nil for the storage itself where it can, and nobody where it cannot.
+    public var enforcer: QoSEnforcer?
+
+    public init(mode: Attachment.Mode = .exclusive, enforcer: QoSEnforcer? = nil) {
+        self.mode = mode
+        self.enforcer = enforcer
+    }
+}
+
+/// A volume in use by this process: alone, or shared with other readers.
+///
+/// Other processes of the host see it in `StorageHost.runningAttachments`, and have what they want of an exclusively
+/// attached volume (a snapshot, a resize) done by this process. It lasts until `detach`, or until the process dies: the
+/// kernel drops its locks then, and the next process that looks removes what it left.
+public final class Attachment: Sendable {
+    public enum Mode: String, Codable, Sendable {
+        /// One writer, alone.
+        case exclusive
+        /// Many readers, no writer.
+        case readOnly
+    }
+
+    private struct State {
+        var record: RunningAttachment
+        /// Holds the lock that says that this process lives, once the record is published.
+        var file: File?
+        var ending: Task<Result<Void, StorageError>, Never>?
+    }
+
+    public let address: VolumeAddress
+    public let mode: Mode
+    /// Who holds the volume to its policy while it is attached here.
+    public let enforcer: QoSEnforcer
+    /// Counted, timed and named in the metrics of the process. `detach` closes it.
+    public var volume: any Volume { metered }
+    /// The volume and what it is built on, in one line: `metered(qcow2(file:/srv/fast/web, backing file:/srv/…))`.
+    public var stack: String { metered.stack }
+
+    let metered: MeteredVolume
+    private let host: StorageHost
+    private let control: ControlServer?
+    private let state: Locked<State>
+
+    /// Takes over an open volume, and closes it if that fails. Nobody sees the attachment before `publish`.
+    init(
+        _ address: VolumeAddress, _ opened: any Volume, mode: Mode, enforcer: QoSEnforcer, host: StorageHost
+    ) async throws(StorageError) {
+        let run = host.home.run
+        let metered = MeteredVolume(opened, volume: "\(address)", metrics: host.metrics)
+        let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: metered.stack, directory: run)
+        do throws(StorageError) {
+            try StorageHome.makeDirectory(run)
+            control =
+                mode == .exclusive
+                ? try await ControlServer.start(record.control, in: run) { [weak host] in
+                    await host?.answer($0, on: address) ?? .failure(.init(Self.gone(address)))
+                } : nil
+        } catch {
+            try? await metered.close()
+            throw error
+        }
+        (self.address, self.mode, self.enforcer, self.metered, self.host) = (address, mode, enforcer, metered, host)
+        state = Locked(State(record: record))
+    }
+
+    private static func gone(_ address: VolumeAddress) -> StorageError {
+        StorageError(.notAttached, "control volume", at: "\(address)", why: "it is being detached")
+    }
+
+    /// Lets the other processes of the host know, with the addresses of an export's clients.
+    func publish(listeners: [String] = []) async throws(StorageError) {
+        var record = state.withLock { $0.record }
+        record.listeners = listeners
+        let file = try await record.publish()
+        state.withLock { state in
+            state.record = record
+            state.file = file
+        }
+        host.attachments.withLock { $0[record.control] = self }
+        host.log(.info, "attached", "attach volume", address, ["mode": "\(mode.rawValue)", "stack": "\(stack)"])
+    }
+
+    /// Flushes and closes the volume, and ends what others see of it. Requests in flight end first.
+    ///
+    /// Throws what the flush or the close throws, and has detached all the same. Detaching again waits for the first
+    /// and ends as that does.
+    public func detach() async throws(StorageError) {
+        let task = state.withLock { state in
+            let task = state.ending ?? Task { await self.end() }
+            state.ending = task
+            return task
+        }
+        try await task.value.get()
+    }
+
+    private func end() async -> Result<Void, StorageError> {
+        await control?.stop()
+        let (record, file) = state.withLock { ($0.record, $0.file) }
+        record.withdraw()
+        try? await file?.close()
+        host.attachments.withLock { attachments in _ = attachments.removeValue(forKey: record.control) }
+        do throws(StorageError) {
+            try await metered.close()
+        } catch {
+            host.log(.error, "detached, but its last flush failed: \(error)", "detach volume", address)
+            return .failure(error)
+        }
+        host.log(.info, "detached", "detach volume", address)
+        return .success(())
+    }
+}
+
+extension StorageHost {
+    /// Opens a volume for one writer, or a volume, template or snapshot for readers, until `Attachment.detach`.
+    ///
+    /// A lazy volume is made now. Throws `busy`, naming the holder where it can be known, while another program has the
+    /// volume open in a way that excludes this one; `readOnly` for a template or a snapshot that is to be written; and
+    /// `notSupported` for an enforcer that cannot be.
+    public func attach(
+        _ volume: VolumeAddress, _ options: AttachOptions = AttachOptions()
+    ) async throws(StorageError) -> Attachment {
+        let attachment = try await prepareAttachment(volume, options)
+        do throws(StorageError) {
+            try await attachment.publish()
+        } catch {
+            try? await attachment.detach()
+            throw error
+        }
+        return attachment
+    }
+
+    /// Ends all that this process does with the volume. One that is not attached is detached already.
+    public func detach(_ volume: VolumeAddress) async throws(StorageError) {
+        let held = attachments.withLock { $0.values.filter { $0.address == volume } }
+        var failure: StorageError?
+        for attachment in held {
+            do throws(StorageError) { try await attachment.detach() } catch { failure = failure ?? error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// An attachment that nobody sees yet.
+    func prepareAttachment(
+        _ volume: VolumeAddress, _ options: AttachOptions
+    ) async throws(StorageError) -> Attachment {
+        let storage: QoSEnforcer = try await pool(volume.pool).can(.qosMaximum) ? .array : .none
+        let enforcer = options.enforcer ?? storage
+        // One layer enforces: no second one beside the storage, and none that does not exist.
+        guard enforcer == storage || (enforcer == .hypervisor && storage == .none) else {
+            throw StorageError(
+                .notSupported, "attach volume", at: "\(volume)",
+                why: "\(enforcer.rawValue) cannot enforce its policy: \(storage.rawValue) does")
+        }
+        let opened = try await openVolume(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly)
+        return try await Attachment(volume, opened, mode: options.mode, enforcer: enforcer, host: self)
+    }
+
+    /// Publishes what is not published with each request, such as lookups in caches: call it before metrics are
+    /// collected.
+    public func publishMetrics() {
+        for attachment in attachments.withLock({ Array($0.values) }) { attachment.metered.publish() }
+    }
+
+    /// The volume that this process has attached for writing.
+    func attachedVolume(_ address: VolumeAddress) -> Attachment? {
+        attachments.withLock { $0.values.first { $0.address == address && $0.mode == .exclusive } }
+    }
+
+    /// The reply to another process that wants something of a volume that this one holds.
+    fileprivate func answer(_ request: ControlMessage.Request, on address: VolumeAddress) async -> VolumeReply {
+        guard request.volume == "\(address)" else {
+            return .failure(.init(StorageError(.conflict, "control volume", at: request.volume)))
+        }
+        do throws(StorageError) {
+            return try await perform(request.request, on: address)
+        } catch {
+            return .failure(.init(error))
+        }
+    }
+}

@@ -1,0 +1,100 @@
+import BlockStorage
+import Foundation
+import IORuntime
+import Testing
+
+@testable import Sluice
+
+@Suite struct AttachmentTests {
+    private let bytes: [UInt8] = [1, 2, 3]
+
+    @Test("An attached volume is read and written, and others know who holds it until it is detached")
+    func lifeCycle() async throws {
+        let site = try TestSite()
+        let (holder, other) = (try await site.host(), try await site.host())
+        try await holder.createVolume(fast("v"), .init(raw: 1 << 20))
+        let attachment = try await holder.attach(fast("v"))
+        #expect(attachment.mode == .exclusive && attachment.enforcer == .none)
+        #expect(attachment.stack == "metered(attachment(memory))")
+        try await attachment.volume.write(bytes.rawBytes, at: 10)
+
+        let seen = try #require(try await other.runningAttachments().first)
+        #expect(seen.address == fast("v") && seen.mode == .exclusive && seen.stack == attachment.stack)
+        #expect(!seen.isExport && seen.processID == getpid() && seen.holder.hasSuffix(", pid \(getpid())"))
+        #expect(try await other.runningExports().isEmpty)
+        let details = try await other.volumeDetails(fast("v"))
+        #expect(details.attachment == seen.details)
+        await expect(.busy) { try await other.attach(fast("v")) }
+        await expect(.busy) { try await holder.attach(fast("v"), AttachOptions(mode: .readOnly)) }
+        await expect(.busy) { try await other.deleteVolume(fast("v")) }
+        await expect(.busy) { try await other.hypervisorDisk(fast("v")) }
+        // What others want of it is done by the process that has it.
+        #expect(try await other.createSnapshot("s", of: fast("v")).name == "s")
+        try await other.resizeVolume(fast("v"), to: 2 << 20)
+        #expect(attachment.volume.geometry.size == 2 << 20)
+
+        try await attachment.detach()
+        try await attachment.detach()
+        try await holder.detach(fast("v"))
+        await expect(.notAttached) { try await attachment.volume.flush() }
+        #expect(try await other.volumeDetails(fast("v")).attachment == nil)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: site.home + "/run").isEmpty)
+        try await other.deleteVolume(fast("v"))
+    }
+
+    @Test("Readers share a volume, and one host's detach ends all of its own")
+    func readers() async throws {
+        let site = try TestSite()
+        let (first, second) = (try await site.host(), try await site.host())
+        try await first.createVolume(fast("v"), .init(raw: 1 << 20))
+        let kept = try await second.attach(fast("v"), AttachOptions(mode: .readOnly))
+        for _ in 0..<2 { _ = try await first.attach(fast("v"), AttachOptions(mode: .readOnly)) }
+        #expect(try await first.runningAttachments().map(\.mode) == [.readOnly, .readOnly, .readOnly])
+        await expect(.readOnly) { try await kept.volume.write(bytes.rawBytes, at: 0) }
+        await expect(.busy) { try await first.attach(fast("v")) }
+        try await first.detach(fast("v"))
+        #expect(try await first.runningAttachments().count == 1)
+        try await kept.detach()
+        try await first.attach(fast("v")).detach()
+    }
+
+    @Test("What cannot be attached leaves nothing")
+    func failures() async throws {
+        let site = try TestSite()
+        let host = try await site.host()
+        try await host.createVolume(fast("v"), .init(raw: 1 << 20))
+        await expect(.notFound) { try await host.attach(fast("none")) }
+        await expect(.notSupported) { try await host.attach(fast("v"), AttachOptions(enforcer: .librbd)) }
+        await expect(.notSupported) { try await host.attach(fast("v"), AttachOptions(enforcer: .array)) }
+        #expect(try await host.runningAttachments().isEmpty)
+        try await host.detach(fast("none"))
+        try await host.deleteVolume(fast("v"))
+    }
+
+    @Test("An attachment says who enforces the volume's policy while it lasts")
+    func enforcer() async throws {
+        let site = try TestSite()
+        let host = try await site.host()
+        try await host.createVolume(fast("v"), .init(raw: 1 << 20))
+        try await host.setQoS(try QoSPolicy(maxIOPS: 500, burstIOPS: 1000), of: fast("v"))
+        #expect(try await host.volumeDetails(fast("v")).enforcedBy == .none)
+        let attachment = try await host.attach(fast("v"), AttachOptions(enforcer: .hypervisor))
+        #expect(try await host.volumeDetails(fast("v")).enforcedBy == .hypervisor)
+        try await attachment.detach()
+        #expect(try await host.volumeDetails(fast("v")).enforcedBy == .none)
+    }
+
+    @Test("A lazy volume is made when it is attached")
+    func lazy() async throws {
+        let site = try TestSite()
+        let host = try await site.host()
+        var lazy = VolumeRequirements(raw: 1 << 20)
+        lazy.isLazy = true
+        try await host.createVolume(fast("v"), lazy)
+        #expect(site.storage.names.isEmpty)
+        let attachment = try await host.attach(fast("v"))
+        #expect(attachment.volume.geometry.size == 1 << 20)
+        #expect(site.storage.names == ["v"])
+        try await attachment.detach()
+    }
+}
