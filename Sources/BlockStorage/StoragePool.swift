@@ -14,6 +14,10 @@ public protocol StoragePool: Sendable {
 
     /// Capacity and use, from the storage itself.
     func statistics() async throws(StorageError) -> PoolStatistics
+    /// What was promised, by every host: the sum that `PoolLimits` bound. A pool that was opened with limits refuses
+    /// with `quotaExceeded` what would exceed them, also when several hosts ask at once; nothing is refused that needs
+    /// no more room than before.
+    func provisioned() async throws(StorageError) -> Provisioned
 
     /// The volumes, and what lies in the pool without having been adopted (`isManaged` false); no templates.
     func listVolumes() async throws(StorageError) -> [VolumeDescription]
@@ -22,6 +26,11 @@ public protocol StoragePool: Sendable {
 
     /// A volume that reads as zeros. Throws `alreadyExists` when the name is taken by anything but the same volume.
     func createVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) -> VolumeDescription
+    /// Keeps the name and the room for a volume that `createVolume` makes later, given the same request, and that
+    /// `deleteVolume` gives up; `renameVolume` and `setQoS` work on it too. It is no volume until then.
+    ///
+    /// Throws `notSupported` where the pool cannot hold such a thing.
+    func reserveVolume(_ name: String, _ request: CreateRequest) async throws(StorageError)
     /// A linked clone of `source`, a volume or a template, or a full copy when `request.isFull`. Where
     /// clones read through the source itself (files), a source that has some cannot be written, resized or deleted
     /// (`busy`) until they are flattened or gone.
@@ -52,7 +61,8 @@ public protocol StoragePool: Sendable {
     func revert(_ volume: String, to snapshot: String) async throws(StorageError)
     func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError)
 
-    /// Sets the policy that the storage itself enforces; `notSupported` where it enforces none.
+    /// Sets or (nil) removes the policy that is kept with the volume, where every host sees it. What the storage
+    /// enforces itself its capabilities say; `notSupported` where it keeps none.
     func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError)
     /// Takes over a volume that is already in the pool, in the format that the caller declares.
     func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription
@@ -76,7 +86,22 @@ extension StoragePool {
     }
 
     public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
-        throw StorageError(.notSupported, "set QoS", at: "\(name)/\(volume)", why: "the storage enforces no policy")
+        throw StorageError(.notSupported, "set QoS", at: "\(name)/\(volume)", why: "the storage keeps no policy")
+    }
+
+    public func reserveVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) {
+        throw StorageError(
+            .notSupported, "reserve volume", at: "\(self.name)/\(name)", why: "the storage keeps no reservations")
+    }
+
+    /// The sum over the lists: not that of one moment where others change the pool meanwhile.
+    public func provisioned() async throws(StorageError) -> Provisioned {
+        var sum = Provisioned()
+        for volume in try await listVolumes() + listTemplates() where volume.isManaged {
+            sum.bytes = sum.bytes.addingSaturating(volume.virtualSize)
+            sum.minIOPS = sum.minIOPS.addingSaturating(volume.qos?.minIOPS ?? 0)
+        }
+        return sum
     }
 
     /// Whether the pool declares `feature` for `format`, or for any format.
@@ -252,6 +277,8 @@ public struct VolumeDescription: Equatable, Sendable {
     /// The template or volume whose blocks this one shares.
     public var template: VolumeReference?
     public var snapshots: [String]
+    /// Kept with the volume; nil where nothing is limited or promised.
+    public var qos: QoSPolicy?
     /// False for what other tools put into the pool; only `adoptVolume` makes it usable.
     public var isManaged: Bool
     public var isTemplate: Bool
@@ -259,7 +286,7 @@ public struct VolumeDescription: Equatable, Sendable {
     public init(
         name: String, path: String, format: VolumeFormat?, virtualSize: UInt64, allocatedSize: UInt64,
         provisioning: ProvisioningType = .thin, template: VolumeReference? = nil, snapshots: [String] = [],
-        isManaged: Bool = true, isTemplate: Bool = false
+        qos: QoSPolicy? = nil, isManaged: Bool = true, isTemplate: Bool = false
     ) {
         self.name = name
         self.path = path
@@ -269,6 +296,7 @@ public struct VolumeDescription: Equatable, Sendable {
         self.provisioning = provisioning
         self.template = template
         self.snapshots = snapshots
+        self.qos = qos
         self.isManaged = isManaged
         self.isTemplate = isTemplate
     }

@@ -1,30 +1,97 @@
 import BlockStorage
 
-/// What a pool knows of a file beyond its bytes: that it is a volume or a template, and in which format.
+/// What a pool knows of a file beyond its bytes: that it is a volume or a template, in which format, with which policy,
+/// and how much room it was promised.
 ///
 /// It is kept in the pool, where every host sees it, as the target of a symbolic link with the file's name in the
 /// hidden directory: one that leads nowhere but is made, read and removed in one step each on any file system. A file
 /// without one is not managed: its format is never guessed from its bytes, which a guest may have written.
 struct Declaration: Equatable, Sendable {
-    enum Kind: String, Sendable { case volume, template }
+    enum Kind: String, Sendable {
+        case volume, template
+        /// A name and the room for a volume that is not made yet.
+        case reservation
+    }
 
     var kind: Kind
     var format: VolumeFormat
     var provisioning: ProvisioningType
+    /// Logical bytes: of the file, and of each of its snapshots. Nil where a version that did not count wrote it.
+    var bytes: UInt64?
+    var qos: QoSPolicy?
+    /// The staged file that becomes the file: while neither is there, whoever declared this is dead.
+    var origin: String?
 
-    init(_ kind: Kind, _ format: VolumeFormat, _ provisioning: ProvisioningType = .thin) {
+    init(
+        _ kind: Kind, _ format: VolumeFormat, _ provisioning: ProvisioningType = .thin, bytes: UInt64? = nil,
+        qos: QoSPolicy? = nil
+    ) {
         (self.kind, self.format, self.provisioning) = (kind, format, provisioning)
+        (self.bytes, self.qos) = (bytes, qos)
     }
 
-    /// `volume:qcow2:thin`
-    var text: String { "\(kind.rawValue):\(format.rawValue):\(provisioning.rawValue)" }
+    /// What it takes of the pool's limits.
+    var provisioned: Provisioned { Provisioned(bytes: bytes ?? 0, minIOPS: qos?.minIOPS ?? 0) }
+
+    /// What a reservation becomes; anything else as it is.
+    var asVolume: Declaration {
+        var result = self
+        if kind == .reservation { result.kind = .volume }
+        return result
+    }
+
+    /// The same for a file that comes from no staged one.
+    var moved: Declaration {
+        var result = self
+        result.origin = nil
+        return result
+    }
+
+    /// Whether both declare the same file, whoever makes it.
+    func isSame(as other: Declaration) -> Bool {
+        kind == other.kind && format == other.format && provisioning == other.provisioning
+            && (bytes == other.bytes || bytes == nil || other.bytes == nil) && qos == other.qos
+    }
+}
+
+extension Declaration {
+    /// `volume:qcow2:thin`, followed by as many of `:bytes`, `:minimum,maximum,burst` and `:origin` as there are.
+    var text: String {
+        let policy = qos.map { qos in
+            [qos.minIOPS, qos.maxIOPS, qos.burstIOPS].map { $0.map { "\($0)" } ?? "" }.joined(separator: ",")
+        }
+        var fields = [bytes.map { "\($0)" } ?? "", policy ?? "", origin ?? ""]
+        while fields.last?.isEmpty == true { fields.removeLast() }
+        return ([kind.rawValue, format.rawValue, provisioning.rawValue] + fields).joined(separator: ":")
+    }
 
     /// Nil for any other text.
     init?(_ text: String) {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 3, let kind = Kind(rawValue: parts[0]), let format = VolumeFormat(rawValue: parts[1]),
-            let provisioning = ProvisioningType(rawValue: parts[2])
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard (3...6).contains(parts.count), let kind = Kind(rawValue: String(parts[0])),
+            let format = VolumeFormat(rawValue: String(parts[1])),
+            let provisioning = ProvisioningType(rawValue: String(parts[2]))
         else { return nil }
         self.init(kind, format, provisioning)
+        if parts.count > 3, !parts[3].isEmpty {
+            guard let bytes = Self.number(parts[3]) else { return nil }
+            self.bytes = bytes
+        }
+        if parts.count > 4, !parts[4].isEmpty {
+            guard let qos = Self.policy(parts[4]) else { return nil }
+            self.qos = qos
+        }
+        if parts.count > 5 { origin = String(parts[5]) }
+    }
+
+    private static func policy(_ text: Substring) -> QoSPolicy? {
+        let values = text.split(separator: ",", omittingEmptySubsequences: false)
+        let numbers = values.map { number($0) }
+        guard values.count == 3, zip(values, numbers).allSatisfy({ $0.isEmpty || $1 != nil }) else { return nil }
+        return try? QoSPolicy(minIOPS: numbers[0], maxIOPS: numbers[1], burstIOPS: numbers[2])
+    }
+
+    private static func number(_ text: Substring) -> UInt64? {
+        text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(text) : nil
     }
 }

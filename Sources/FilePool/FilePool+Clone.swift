@@ -26,11 +26,12 @@ extension FilePool {
                 try checkSize(size, "clone volume", name)
                 let description = try await createOnce(name) { existing in
                     !request.isFull && existing.template?.name == source.name && existing.virtualSize == size
+                        && (request.qos == nil || existing.qos == request.qos)
                 } create: { () async throws(StorageError) in
                     if request.isFull {
-                        try await copy(volume, to: name, size: size)
+                        try await copy(volume, to: name, size: size, request.qos)
                     } else {
-                        try await link(to: file, declaration.format, as: name, size: size)
+                        try await link(to: file, declaration.format, as: name, size: size, request.qos)
                     }
                 }
                 try await volume.close()
@@ -44,9 +45,10 @@ extension FilePool {
 
     /// A QCOW2 image whose backing file is `source`, by relative name and in its declared format.
     private func link(
-        to source: PoolFile, _ format: VolumeFormat, as name: String, size: UInt64
+        to source: PoolFile, _ format: VolumeFormat, as name: String, size: UInt64, _ qos: QoSPolicy?
     ) async throws(StorageError) {
-        try await build(name, Declaration(.volume, .qcow2)) { (staged) async throws(StorageError) in
+        try await build(name, Declaration(.volume, .qcow2, bytes: size, qos: qos)) {
+            (staged) async throws(StorageError) in
             var options = QCOW2CreateOptions(size: size)
             options.backingFile = source.name
             options.backingFormat = format.rawValue
@@ -62,8 +64,11 @@ extension FilePool {
         }
     }
 
-    private func copy(_ volume: any Volume, to name: String, size: UInt64) async throws(StorageError) {
-        try await build(name, Declaration(.volume, .qcow2)) { (staged) async throws(StorageError) in
+    private func copy(
+        _ volume: any Volume, to name: String, size: UInt64, _ qos: QoSPolicy?
+    ) async throws(StorageError) {
+        try await build(name, Declaration(.volume, .qcow2, bytes: size, qos: qos)) {
+            (staged) async throws(StorageError) in
             try await writeImage(QCOW2CreateOptions(size: size), to: staged)
             let copy = try await openStaged(staged)
             do throws(StorageError) {

@@ -20,6 +20,7 @@ extension FilePool {
             try await createOnce(name) { existing in
                 existing.format == request.format && existing.virtualSize == request.size
                     && existing.provisioning == request.provisioning && existing.template == nil
+                    && (request.qos == nil || existing.qos == request.qos)
             } create: { () async throws(StorageError) in
                 try await create(name, request)
             }
@@ -35,7 +36,9 @@ extension FilePool {
                 try await create()
                 return try await describeVolume(name)
             } catch {
-                if error.code != .alreadyExists { throw error }
+                // Another host may be making the same one just now: then there is no other room to ask for.
+                guard error.code == .alreadyExists || error.code == .quotaExceeded else { throw error }
+                if error.code == .quotaExceeded, try await statusIfPresent(name) == nil { throw error }
             }
         }
         guard let file = try await findIfPresent(name) else { throw taken(name) }
@@ -53,8 +56,9 @@ extension FilePool {
                     "\(request.size) bytes are to be allocated and \(space.available) are available")
             }
         }
-        let declaration = Declaration(.volume, request.format, request.provisioning)
-        try await build(name, declaration) { (staged) async throws(StorageError) in
+        let declaration = Declaration(
+            .volume, request.format, request.provisioning, bytes: request.size, qos: request.qos)
+        try await build(name, declaration, takingOver: true) { (staged) async throws(StorageError) in
             let volume = staged.guardian.volume
             switch request.format {
             case .raw:
@@ -75,12 +79,15 @@ extension FilePool {
         }
     }
 
-    /// Builds a file under a hidden name and publishes it. `body` leaves its bytes durable.
+    /// Builds a file under a hidden name and publishes it. `body` leaves its bytes durable. With `takingOver` the name
+    /// may be reserved for just this volume.
     func build(
-        _ name: String, _ declaration: Declaration, _ body: (StagedFile) async throws(StorageError) -> Void
+        _ name: String, _ declaration: Declaration, takingOver: Bool = false,
+        _ body: (StagedFile) async throws(StorageError) -> Void
     ) async throws(StorageError) {
         let staged = try await stage()
         do throws(StorageError) {
+            try await reserve(staged, for: name, declaration, takingOver: takingOver, "create volume")
             try await body(staged)
             try await publish(staged, as: name, declaration)
         } catch {
@@ -115,17 +122,21 @@ extension FilePool {
                 }
                 return try await describeVolume(name)
             }
-            let size: UInt64
+            let (size, logical): (UInt64, UInt64)
             switch format {
-            case .raw: size = file.status.size
+            case .raw: (size, logical) = (file.status.size, file.status.size)
             case .qcow2:
                 // Opened once through the gate: what could not be opened later is not taken over now.
                 let volume = try await open(file, Declaration(.volume, .qcow2), .reading, snapshot: nil)
-                size = volume.geometry.size
+                (size, logical) = (volume.geometry.size, Self.logicalBytes(of: volume))
                 try await volume.close()
             }
             let isAllocated = size > 0 && file.status.allocatedSize >= size
-            try await redeclare(name, Declaration(.volume, format, isAllocated ? .fat : .thin))
+            let declaration = Declaration(.volume, format, isAllocated ? .fat : .thin, bytes: logical)
+            try await withAdmission { (accounts) async throws(StorageError) in
+                try await self.admit(declaration.provisioned, beside: accounts, "adopt volume", name)
+                try await accounts.declare(name, declaration)
+            }
             try await store.synchronize(HiddenName.declarations)
             return try await describeVolume(name)
         }

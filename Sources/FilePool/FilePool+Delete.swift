@@ -8,7 +8,7 @@ extension FilePool {
             throw failure(.notSupported, "delete volume", name, "a file pool has no trash")
         }
         try await names.withName(name) { () async throws(StorageError) in
-            guard let file = try await findIfPresent(name) else { return }
+            guard let file = try await findIfPresent(name) else { return try await cancelReservation(name) }
             guard let declaration = file.declaration else {
                 throw failure(
                     .invalidArgument, "delete volume", name, "it was put there by something else: adopt it first")
@@ -46,6 +46,10 @@ extension FilePool {
                 try await checkUnreferenced(file, what)
             } catch {
                 try await store.rename(hidden, to: file.name, replacing: false)
+                // For a moment it looked as if its owner were dead.
+                if let declaration = file.declaration, try await self.declaration(of: file.name) == nil {
+                    try await redeclare(file.name, declaration)
+                }
                 throw error
             }
             try await undeclare(file.name)
@@ -55,8 +59,38 @@ extension FilePool {
         }
     }
 
+    private func cancelReservation(_ name: String) async throws(StorageError) {
+        guard try await declaration(of: name)?.kind == .reservation else { return }
+        try await withAccounts { (accounts) async throws(StorageError) in
+            if try await accounts.declaration(of: name)?.kind == .reservation {
+                try await accounts.declare(name, nil)
+            }
+        }
+        try await store.synchronize(HiddenName.declarations)
+    }
+
+    private func renameReservation(_ name: String, to newName: String) async throws(StorageError) {
+        try await withAccounts { (accounts) async throws(StorageError) in
+            guard try await accounts.declaration(of: name)?.kind == .reservation else {
+                throw self.failure(.notFound, "rename volume", name, "its reservation was removed at this moment")
+            }
+            do throws(StorageError) {
+                try await accounts.move(name, to: newName)
+            } catch {
+                if error.code == .alreadyExists { throw self.taken(newName) }
+                throw error
+            }
+        }
+        try await store.synchronize(HiddenName.declarations)
+    }
+
     public func renameVolume(_ name: String, to newName: String) async throws(StorageError) {
         try VolumeName.check(newName)
+        if try await findIfPresent(name) == nil, try await declaration(of: name)?.kind == .reservation {
+            if name == newName { return }
+            if try await statusIfPresent(newName) != nil { throw taken(newName) }
+            return try await renameReservation(name, to: newName)
+        }
         let (file, declaration) = try await findManaged(name, "rename volume")
         guard declaration.kind == .volume else {
             throw failure(.invalidArgument, "rename volume", name, "it is a template")
@@ -66,10 +100,11 @@ extension FilePool {
         try await names.withName(min(name, newName)) { () async throws(StorageError) in
             try await names.withName(max(name, newName)) { () async throws(StorageError) in
                 if try await statusIfPresent(newName) != nil { throw taken(newName) }
+                if try await self.declaration(of: newName)?.kind == .reservation { throw taken(newName) }
                 try await withNobodyUsing(file) { () async throws(StorageError) in
                     // A clone knows its backing file by name, and other tools may have made it.
                     try await checkUnreferenced(file, "rename volume")
-                    try await redeclare(newName, declaration)
+                    try await redeclare(newName, declaration.moved)
                     try await store.synchronize(HiddenName.declarations)
                     do throws(StorageError) {
                         try await store.rename(name, to: newName, replacing: false)
@@ -77,7 +112,12 @@ extension FilePool {
                         if error.code == .alreadyExists { throw taken(newName) }
                         throw error
                     }
-                    try await undeclare(name)
+                    try await withAccounts { (accounts) async throws(StorageError) in
+                        // Its policy may have been changed meanwhile, under the name that it had.
+                        let latest = try await accounts.declaration(of: name) ?? declaration
+                        try await accounts.declare(newName, latest.moved)
+                        try await accounts.declare(name, nil)
+                    }
                     try await store.synchronize("")
                     try await store.synchronize(HiddenName.declarations)
                 }

@@ -1,5 +1,6 @@
 import BlockStorage
 import IORuntime
+import QCOW2
 
 extension FilePool {
     /// A file in the pool's directory, and what was declared of it.
@@ -21,7 +22,10 @@ extension FilePool {
     func findIfPresent(_ name: String) async throws(StorageError) -> PoolFile? {
         try VolumeName.check(name)
         guard let status = try await statusIfPresent(name), status.isRegularFile else { return nil }
-        return PoolFile(name: name, status: status, declaration: try await declaration(of: name))
+        let declaration = try await declaration(of: name)
+        // What has the name that was reserved is not what it was reserved for.
+        return PoolFile(
+            name: name, status: status, declaration: declaration?.kind == .reservation ? nil : declaration)
     }
 
     /// As `find`, for what needs to know the format. Throws `invalidArgument` when nobody declared it.
@@ -57,12 +61,15 @@ extension FilePool {
     /// names.
     func files(unnameable: Bool = false) async throws(StorageError) -> [PoolFile] {
         var files: [PoolFile] = []
-        let declared = Set(try await store.entries(in: HiddenName.declarations).map(\.name))
+        let declared = try await store.targetsOfSymbolicLinks(in: HiddenName.declarations)
         for entry in try await store.entries(in: "").sorted(by: { $0.name < $1.name })
         where entry.status.isRegularFile && !entry.name.hasPrefix(HiddenName.stagingPrefix) {
             guard unnameable || VolumeName.isValid(entry.name) else { continue }
-            let declaration = declared.contains(entry.name) ? try await declaration(of: entry.name) : nil
-            files.append(PoolFile(name: entry.name, status: entry.status, declaration: declaration))
+            let declaration = declared[entry.name].flatMap { Declaration($0) }
+            files.append(
+                PoolFile(
+                    name: entry.name, status: entry.status,
+                    declaration: declaration?.kind == .reservation ? nil : declaration))
         }
         return files
     }
@@ -94,7 +101,8 @@ extension FilePool {
         var description = VolumeDescription(
             name: file.name, path: store.location(of: file.name), format: file.declaration?.format,
             virtualSize: file.status.size, allocatedSize: file.status.allocatedSize,
-            provisioning: file.declaration?.provisioning ?? .thin, isManaged: file.declaration != nil,
+            provisioning: file.declaration?.provisioning ?? .thin, qos: file.declaration?.qos,
+            isManaged: file.declaration != nil,
             isTemplate: file.declaration?.kind == .template)
         guard file.declaration?.format == .qcow2 else { return (description, nil) }
         do throws(StorageError) {
@@ -118,5 +126,14 @@ extension FilePool {
         // A failed read says nothing about the next one.
         if facts.failure == nil || facts.failure?.code == .corrupt { images.remember(facts, of: file.status) }
         return facts
+    }
+}
+
+extension FilePool {
+    /// What a volume counts for: its virtual size, and that of each of its snapshots.
+    static func logicalBytes(of volume: any Volume) -> UInt64 {
+        let size = volume.geometry.size
+        guard let image = volume as? QCOW2Volume else { return size }
+        return image.snapshots.reduce(size) { $0.addingSaturating($1.diskSize ?? size) }
     }
 }

@@ -14,10 +14,14 @@ extension FilePool {
                 throw failure(
                     .invalidArgument, "resize volume", name, "it has \(old) bytes, and what is cut off would be lost")
             }
-            try await volume.resize(to: size)
-            if declaration.provisioning == .fat, declaration.format == .raw, size > old {
-                try await volume.writeZeroes(old..<size, options: .keepAllocated)
-                try await volume.flush()
+            let logical = Self.logicalBytes(of: volume)
+            let room = size > old ? logical.addingSaturating(size - old) : logical
+            try await withRoom(for: room, of: name, volume, "resize volume") { () async throws(StorageError) in
+                try await volume.resize(to: size)
+                if declaration.provisioning == .fat, declaration.format == .raw, size > old {
+                    try await volume.writeZeroes(old..<size, options: .keepAllocated)
+                    try await volume.flush()
+                }
             }
         }
     }

@@ -31,6 +31,12 @@ extension FilePool {
         do throws(StorageError) {
             // Only now: who makes a clone holds a lock that excludes a writer's until the clone is there to be seen.
             try await checkUnreferenced(file, what)
+            // Nobody changes its size now, so that what a crash or another tool left can be put right.
+            if let declaration = try await self.declaration(of: file.name),
+                declaration.bytes != Self.logicalBytes(of: volume)
+            {
+                try await settle(file.name, volume, what)
+            }
         } catch {
             try? await volume.close()
             throw error

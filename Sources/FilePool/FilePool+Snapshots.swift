@@ -12,7 +12,10 @@ extension FilePool {
         try await withWriter(file, declaration, "create snapshot") { (writer) async throws(StorageError) in
             let image = try image(writer, volume)
             if !image.snapshots.contains(where: { $0.name == snapshot }) {
-                try await image.createSnapshot(snapshot)
+                let room = Self.logicalBytes(of: image).addingSaturating(image.geometry.size)
+                try await withRoom(for: room, of: volume, image, "create snapshot") { () async throws(StorageError) in
+                    try await image.createSnapshot(snapshot)
+                }
             }
             created = describe(image).first { $0.name == snapshot }
         }
@@ -49,7 +52,9 @@ extension FilePool {
         guard declaration.format == .qcow2 else { return }
         try await withWriter(file, declaration, "delete snapshot") { (writer) async throws(StorageError) in
             let image = try image(writer, volume)
-            if image.snapshots.contains(where: { $0.name == snapshot }) { try await image.deleteSnapshot(snapshot) }
+            guard image.snapshots.contains(where: { $0.name == snapshot }) else { return }
+            try await image.deleteSnapshot(snapshot)
+            try await settle(volume, image, "delete snapshot")
         }
     }
 
@@ -60,10 +65,15 @@ extension FilePool {
         let writer = try await openExclusively(file, declaration, "revert volume")
         do throws(StorageError) {
             let image = try image(writer, volume)
-            guard image.snapshots.contains(where: { $0.name == snapshot }) else {
+            guard let target = image.snapshots.first(where: { $0.name == snapshot }) else {
                 throw failure(.notFound, "revert volume", "\(volume)@\(snapshot)", "there is no such snapshot")
             }
-            try await image.applySnapshot(snapshot)
+            let size = image.geometry.size
+            let growth = target.diskSize.map { $0 - min($0, size) } ?? 0
+            let room = Self.logicalBytes(of: image).addingSaturating(growth)
+            try await withRoom(for: room, of: volume, image, "revert volume") { () async throws(StorageError) in
+                try await image.applySnapshot(snapshot)
+            }
         } catch {
             try? await writer.close()
             throw error

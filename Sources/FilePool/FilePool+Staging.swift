@@ -7,6 +7,9 @@ extension FilePool {
     struct StagedFile: Sendable {
         let name: String
         let guardian: any StoredFile
+
+        /// As declarations refer to it.
+        var origin: String { String(name.dropFirst(HiddenName.stagingPrefix.count)) }
     }
 
     /// The byte that the owner of a staged file keeps locked: none of those that QEMU gives a meaning.
@@ -36,9 +39,33 @@ extension FilePool {
         throw failure(.conflict, "create file", "", "something removes new files at once")
     }
 
-    /// Removes a staged file that was not published.
+    /// Takes the room for what a staged file becomes, until it is published or discarded: as a declaration under the
+    /// staged file's name, which lasts as long as that file does.
+    ///
+    /// Throws `quotaExceeded` when there is no room, and `alreadyExists` when `name` is reserved, unless it is
+    /// `takingOver` just that reservation, whose room it gets.
+    func reserve(
+        _ staged: StagedFile, for name: String, _ declaration: Declaration, takingOver isSuccessor: Bool,
+        _ what: String
+    ) async throws(StorageError) {
+        try await withAdmission { (accounts) async throws(StorageError) in
+            var claim = declaration
+            if let held = try await accounts.declaration(of: name), held.kind == .reservation {
+                guard isSuccessor, held.asVolume.isSame(as: declaration) else { throw self.taken(name) }
+                (claim.bytes, claim.qos) = (nil, nil)
+            }
+            try await self.admit(claim.provisioned, beside: accounts, what, name)
+            try await accounts.declare(staged.name, claim)
+        }
+    }
+
+    /// Removes a staged file that was not published, and gives its room back.
     func discard(_ staged: StagedFile) async {
         try? await store.remove(staged.name)
+        try? await withAccounts { (accounts) async throws(StorageError) in
+            guard try await accounts.declaration(of: staged.name) != nil else { return }
+            try await accounts.declare(staged.name, nil)
+        }
         try? await staged.guardian.volume.close()
     }
 
@@ -46,8 +73,10 @@ extension FilePool {
     ///
     /// Throws `alreadyExists`, and leaves the staged file, when something else has the name.
     func publish(_ staged: StagedFile, as name: String, _ declaration: Declaration) async throws(StorageError) {
+        var declaration = declaration
+        declaration.origin = staged.origin
         // The declaration first: a file that is visible without one would be nobody's after a crash.
-        try await declare(name, declaration, now: try await staged.guardian.status().changedAt)
+        try await declare(name, declaration, for: staged, now: try await staged.guardian.status().changedAt)
         try await store.synchronize(HiddenName.declarations)
         do throws(StorageError) {
             try await store.rename(staged.name, to: name, replacing: false)
@@ -55,6 +84,8 @@ extension FilePool {
             if error.code == .alreadyExists { throw taken(name) }
             throw error
         }
+        // Whoever deleted a volume of that name just now may have taken the new declaration for the old one.
+        if try await self.declaration(of: name) == nil { try await redeclare(name, declaration) }
         try await store.synchronize("")
         try? await staged.guardian.volume.close()
     }
@@ -63,46 +94,70 @@ extension FilePool {
         failure(.alreadyExists, "create", name, "something else has that name")
     }
 
-    /// Declares what `name` is going to be, before there is a file. `now` is the file system's time.
-    private func declare(_ name: String, _ declaration: Declaration, now: Int64) async throws(StorageError) {
-        let link = HiddenName.declaration(of: name)
-        do throws(StorageError) {
-            return try await store.makeSymbolicLink(link, to: declaration.text)
-        } catch {
-            if error.code != .alreadyExists { throw error }
+    /// Declares what `name` is going to be, before there is a file, with the room that the staged file has. `now` is
+    /// the file system's time.
+    private func declare(
+        _ name: String, _ declaration: Declaration, for staged: StagedFile, now: Int64
+    ) async throws(StorageError) {
+        try await withAccounts { (accounts) async throws(StorageError) in
+            if let existing = try await self.linkStatus(of: name) {
+                if try await self.statusIfPresent(name) != nil { throw self.taken(name) }
+                let old = try await accounts.declaration(of: name)
+                let isFree =
+                    old.map { $0.asVolume.isSame(as: declaration) } ?? false
+                    || now - existing.changedAt >= Self.declarationGraceTime
+                if !isFree, try await !self.isAbandoned(name, old, existing, now: now) {
+                    throw self.failure(
+                        .conflict, "create", name,
+                        "something else of that name is being created or was deleted just now")
+                }
+            }
+            try await accounts.declare(name, declaration)
+            try await accounts.declare(staged.name, nil)
         }
-        if try await statusIfPresent(name) != nil { throw taken(name) }
-        if try await self.declaration(of: name) == declaration { return }
-        if let existing = try await statusIfPresent(link), now - existing.changedAt < Self.declarationGraceTime {
-            throw failure(
-                .conflict, "create", name, "something else of that name is being created or was deleted just now")
-        }
-        try await redeclare(name, declaration)
+    }
+
+    private func linkStatus(of name: String) async throws(StorageError) -> FileStatus? {
+        try await statusIfPresent(HiddenName.declaration(of: name))
     }
 
     /// Replaces the declaration of `name`, whatever it was, in one step.
     func redeclare(_ name: String, _ declaration: Declaration) async throws(StorageError) {
-        do throws(StorageError) {
-            return try await store.makeSymbolicLink(HiddenName.declaration(of: name), to: declaration.text)
-        } catch {
-            if error.code != .alreadyExists { throw error }
+        try await withAccounts { (accounts) async throws(StorageError) in
+            try await accounts.declare(name, declaration)
         }
-        let draft = "\(HiddenName.declarations)/\(HiddenName.staging(bootTag))"
-        try await store.makeSymbolicLink(draft, to: declaration.text)
-        try await store.rename(draft, to: HiddenName.declaration(of: name), replacing: true)
     }
 
     /// Removes the declaration of a name that has no file any more.
     func undeclare(_ name: String) async throws(StorageError) {
-        do throws(StorageError) {
-            try await store.remove(HiddenName.declaration(of: name))
-        } catch {
-            if error.code != .notFound { throw error }
+        try await withAccounts { (accounts) async throws(StorageError) in try await accounts.declare(name, nil) }
+    }
+
+    /// Whether `name` has no file and its declaration no owner who is alive: it waits for nothing. `status` is that of
+    /// the link.
+    private func isAbandoned(
+        _ name: String, _ declaration: Declaration?, _ status: FileStatus, now: Int64
+    ) async throws(StorageError) -> Bool {
+        if declaration?.kind == .reservation { return false }
+        let isClaim = name.hasPrefix(HiddenName.stagingPrefix)
+        let origin = isClaim ? name : declaration?.origin.map { HiddenName.stagingPrefix + $0 }
+        // What another host has made may not be visible here yet.
+        guard let origin, isOurs(origin) || now - status.changedAt > Self.foreignIdleTime else {
+            return now - status.changedAt > Self.foreignIdleTime
         }
+        // In this order: a staged file that has got its name has it before it loses the other.
+        if try await statusIfPresent(origin) != nil { return false }
+        if isClaim { return true }
+        return try await statusIfPresent(name) == nil
+    }
+
+    /// Whether the staged file is of a process of this host: then its locks tell whether that is alive.
+    private func isOurs(_ staged: String) -> Bool {
+        isHostLocal || staged.hasPrefix("\(HiddenName.stagingPrefix)\(bootTag)-")
     }
 
     /// Removes what crashed processes left: staged files whose owner is gone, and declarations of nothing.
-    func removeLeftovers(isHostLocal: Bool) async throws(StorageError) {
+    func removeLeftovers() async throws(StorageError) {
         // Also shows that the pool can be written, and the file system's time.
         let probe = try await stage()
         let now: Int64
@@ -112,28 +167,42 @@ extension FilePool {
             await discard(probe)
             throw error
         }
-        await discard(probe)
+        try await store.remove(probe.name)
+        try? await probe.guardian.volume.close()
         let entries = try await store.entries(in: "")
+        var present = Set(entries.map(\.name))
         for entry in entries where entry.name.hasPrefix(HiddenName.stagingPrefix) && entry.status.isRegularFile {
-            let isOurs = isHostLocal || entry.name.hasPrefix("\(HiddenName.stagingPrefix)\(bootTag)-")
-            if isOurs || now - max(entry.status.modifiedAt, entry.status.changedAt) > Self.foreignIdleTime {
-                try? await removeIfAbandoned(entry.name)
+            if isOurs(entry.name)
+                || now - max(entry.status.modifiedAt, entry.status.changedAt) > Self.foreignIdleTime
+            {
+                if (try? await removeIfAbandoned(entry.name)) == true { present.remove(entry.name) }
             }
         }
-        let present = Set(entries.map(\.name))
-        for entry in try await store.entries(in: HiddenName.declarations)
-        where !present.contains(entry.name) && now - entry.status.changedAt > Self.foreignIdleTime {
-            if try await statusIfPresent(entry.name) == nil { try await undeclare(entry.name) }
+        let suspects = try await store.entries(in: HiddenName.declarations).filter { !present.contains($0.name) }
+        if !suspects.isEmpty {
+            try await withAccounts { (accounts) async throws(StorageError) in
+                for suspect in suspects {
+                    guard let status = try await self.linkStatus(of: suspect.name),
+                        try await self.isAbandoned(
+                            suspect.name, accounts.declaration(of: suspect.name), status, now: now)
+                    else { continue }
+                    try await accounts.declare(suspect.name, nil)
+                }
+            }
         }
         for entry in try await store.entries(in: HiddenName.directory)
-        where entry.name.hasPrefix(PoolIdentity.draftPrefix) && now - entry.status.changedAt > Self.foreignIdleTime {
+        where HiddenName.draftPrefixes.contains(where: entry.name.hasPrefix)
+            && now - entry.status.changedAt > Self.foreignIdleTime
+        {
             try? await store.remove("\(HiddenName.directory)/\(entry.name)")
         }
     }
 
-    private func removeIfAbandoned(_ name: String) async throws(StorageError) {
+    private func removeIfAbandoned(_ name: String) async throws(StorageError) -> Bool {
         let file = try await store.open(name, .write)
-        if try await file.lock(.exclusive, Self.ownerByte) { try await store.remove(name) }
+        let isAbandoned = try await file.lock(.exclusive, Self.ownerByte)
+        if isAbandoned { try await store.remove(name) }
         try await file.volume.close()
+        return isAbandoned
     }
 }

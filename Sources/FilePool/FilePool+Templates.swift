@@ -9,6 +9,8 @@ extension FilePool {
         if try await statusIfPresent(name) != nil { throw taken(name) }
         let staged = try await stage()
         do throws(StorageError) {
+            let declaration = Declaration(.template, .qcow2, bytes: size)
+            try await reserve(staged, for: name, declaration, takingOver: false, "import template")
             try await writeImage(QCOW2CreateOptions(size: size), to: staged)
             return StagedImage(self, name, staged, try await openStaged(staged))
         } catch {
@@ -53,12 +55,15 @@ private final class StagedImage: StagedTemplate {
         guard advance(from: .writing, to: .publishing) else {
             throw pool.failure(.invalidArgument, "publish template", name, "it was published or discarded before")
         }
+        let size = image.geometry.size
         do throws(StorageError) {
+            // It may have grown since it was staged.
+            try await pool.amend(staged.name, "publish template") { $0.bytes = size }
             try await image.close()
             try await pool.inspect(staged)
             try await staged.guardian.protectFromWriting()
             try await pool.names.withName(name) { () async throws(StorageError) in
-                try await pool.publish(staged, as: name, Declaration(.template, .qcow2))
+                try await pool.publish(staged, as: name, Declaration(.template, .qcow2, bytes: size))
             }
         } catch {
             _ = advance(from: .publishing, to: .writing)

@@ -40,8 +40,10 @@ public final class FilePool: StoragePool {
         /// Refuses to open any other directory than the one with this identity, as another host reported it; nil for
         /// any.
         public var expectedIdentity: String?
+        /// How much this host lets the pool promise.
+        public var limits = PoolLimits.none
 
-        /// No journal, through the page cache, any identity.
+        /// No journal, through the page cache, any identity, no limits.
         public init() {}
     }
 
@@ -56,6 +58,9 @@ public final class FilePool: StoragePool {
     let names = NameQueue()
     let attachments = Attachments()
     let bootTag: String
+    let accountsFile: AccountsFile
+    /// Whether no other host uses the directory.
+    let isHostLocal: Bool
 
     /// Opens the pool in the directory `path`, making it one if it is none yet, and cleans up after crashed processes.
     ///
@@ -108,13 +113,15 @@ public final class FilePool: StoragePool {
                 .conflict, "open pool", at: store.location(of: ""),
                 why: "it is pool \(identity), not \(expected): is the right file system mounted there?")
         }
-        let pool = FilePool(name, kind, store, options, identity: identity, bootTag: bootTag)
-        try await pool.removeLeftovers(isHostLocal: kind == .directory)
+        let accounts = try await AccountsFile.open(in: store)
+        let pool = FilePool(name, kind, store, options, identity: identity, bootTag: bootTag, accounts)
+        try await pool.removeLeftovers()
         return pool
     }
 
     private init(
-        _ name: String, _ kind: Kind, _ store: any FileStore, _ options: Options, identity: String, bootTag: String
+        _ name: String, _ kind: Kind, _ store: any FileStore, _ options: Options, identity: String, bootTag: String,
+        _ accountsFile: AccountsFile
     ) {
         self.name = name
         self.kind = kind.scheme
@@ -122,6 +129,8 @@ public final class FilePool: StoragePool {
         self.options = options
         self.identity = identity
         self.bootTag = bootTag
+        self.accountsFile = accountsFile
+        isHostLocal = kind == .directory
     }
 
     public var capabilities: [Capability] {
@@ -151,28 +160,31 @@ enum HiddenName {
     static let directory = ".sluice"
     static let declarations = ".sluice/volumes"
     static let identity = ".sluice/identity"
+    static let accounts = ".sluice/accounts"
+    /// Of files in the hidden directory that may become the identity or the accounts.
+    static let draftPrefixes = [identityDraftPrefix, accountsDraftPrefix]
+    static let identityDraftPrefix = "identity-"
+    static let accountsDraftPrefix = "accounts-"
     /// Of files that are being built, or taken apart.
     static let stagingPrefix = ".sluice-"
 
-    /// A name that was never used before; `bootTag` says which run of which kernel uses it.
-    static func staging(_ bootTag: String) -> String { "\(stagingPrefix)\(bootTag)-\(unique())" }
+    /// A name that nothing has, most likely; `bootTag` says which run of which kernel uses it.
+    static func staging(_ bootTag: String) -> String { "\(stagingPrefix)\(bootTag)-\(random())" }
 
     static func declaration(of name: String) -> String { "\(declarations)/\(name)" }
 
     /// 128 random bits.
-    static func unique() -> String {
-        (0..<2).map { _ in
-            let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
-            return String(repeating: "0", count: 16 - digits.count) + digits
-        }.joined()
+    static func unique() -> String { random() + random() }
+
+    /// 64 random bits.
+    private static func random() -> String {
+        let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
     }
 }
 
 /// The text that tells one pool directory from all others, whichever host mounts it.
 enum PoolIdentity {
-    /// Of files in the hidden directory that may become the identity.
-    static let draftPrefix = "identity-"
-
     /// Reads the identity, or gives the directory one: of several hosts that do so at once, one wins.
     static func establish(in store: any FileStore) async throws(StorageError) -> String {
         do throws(StorageError) {
@@ -180,23 +192,8 @@ enum PoolIdentity {
         } catch {
             if error.code != .notFound { throw error }
         }
-        let draft = "\(HiddenName.directory)/\(draftPrefix)\(HiddenName.unique())"
-        let file = try await store.open(draft, .create)
-        let text = Array("\(HiddenName.unique())\n".utf8)
-        do throws(StorageError) {
-            try await file.volume.resize(to: UInt64(text.count))
-            try await file.volume.write(text.rawBytes, at: 0)
-            try await file.volume.close()
-            try await store.link(draft, to: HiddenName.identity)
-        } catch {
-            try? await file.volume.close()
-            try? await store.remove(draft)
-            if error.code != .alreadyExists { throw error }
-            return try await read(from: store)
-        }
-        try await store.remove(draft)
-        try await store.synchronize(HiddenName.directory)
-        try await store.synchronize("")
+        try await store.publish(
+            Array("\(HiddenName.unique())\n".utf8), as: HiddenName.identity, draft: HiddenName.identityDraftPrefix)
         return try await read(from: store)
     }
 
@@ -218,5 +215,27 @@ enum PoolIdentity {
                 .corrupt, "open pool", at: store.location(of: HiddenName.identity), why: "it holds no identity")
         }
         return identity
+    }
+}
+
+extension FileStore {
+    /// Makes a small file in the hidden directory with all its bytes at once, unless it is there already.
+    func publish(_ bytes: [UInt8], as name: String, draft prefix: String) async throws(StorageError) {
+        let draft = "\(HiddenName.directory)/\(prefix)\(HiddenName.unique())"
+        let file = try await open(draft, .create)
+        do throws(StorageError) {
+            try await file.volume.resize(to: UInt64(bytes.count))
+            try await file.volume.write(bytes.rawBytes, at: 0)
+            try await file.volume.close()
+            try await link(draft, to: name)
+        } catch {
+            try? await file.volume.close()
+            try? await remove(draft)
+            if error.code != .alreadyExists { throw error }
+            return
+        }
+        try await remove(draft)
+        try await synchronize(HiddenName.directory)
+        try await synchronize("")
     }
 }

@@ -18,6 +18,8 @@ public protocol FileStore: Sendable {
     /// Throws `alreadyExists` when something has that name.
     func makeSymbolicLink(_ name: String, to target: String) async throws(StorageError)
     func targetOfSymbolicLink(_ name: String) async throws(StorageError) -> String
+    /// The targets of all symbolic links in the directory `name`, by their names.
+    func targetsOfSymbolicLinks(in name: String) async throws(StorageError) -> [String: String]
     /// Throws `alreadyExists`, and changes nothing, when something has the new name and `replacing` is false.
     func rename(_ name: String, to newName: String, replacing: Bool) async throws(StorageError)
     /// A second name for a file. Throws `alreadyExists` when something has it.
@@ -26,6 +28,22 @@ public protocol FileStore: Sendable {
     /// Makes what was created, renamed and removed in the directory `name` durable.
     func synchronize(_ name: String) async throws(StorageError)
     func space() async throws(StorageError) -> FileSystemSpace
+}
+
+extension FileStore {
+    /// One call for each; a store that has a faster way takes it.
+    public func targetsOfSymbolicLinks(in name: String) async throws(StorageError) -> [String: String] {
+        var targets: [String: String] = [:]
+        for entry in try await entries(in: name) {
+            do throws(StorageError) {
+                targets[entry.name] = try await targetOfSymbolicLink("\(name)/\(entry.name)")
+            } catch {
+                // Gone since it was listed, or no link.
+                if error.code != .notFound && error.code != .invalidArgument { throw error }
+            }
+        }
+        return targets
+    }
 }
 
 /// How a file of a store is opened.

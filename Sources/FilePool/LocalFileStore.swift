@@ -76,6 +76,12 @@ public final class LocalFileStore: FileStore {
         }
     }
 
+    public func targetsOfSymbolicLinks(in name: String) async throws(StorageError) -> [String: String] {
+        try await attempt("read links in", name) { (directory) async throws(SystemError) in
+            try await directory.targetsOfSymbolicLinks(in: name)
+        }
+    }
+
     public func rename(_ name: String, to newName: String, replacing: Bool) async throws(StorageError) {
         try await attempt("rename", newName) { (directory) async throws(SystemError) in
             try await directory.rename(name, to: newName, replacing: replacing)

@@ -65,6 +65,28 @@ public final class Directory: Sendable {
     /// The names in the directory `name` (empty: this one) except `.` and `..`, with their statuses. What disappears
     /// meanwhile is left out.
     public func entries(in name: String = "") async throws(SystemError) -> [Entry] {
+        try await collect(from: name) { (entry, opened) throws(SystemError) in
+            Entry(name: entry, status: try Self.status(of: entry, in: opened))
+        }
+    }
+
+    /// The targets of the symbolic links in the directory `name` (empty: this one), by their names.
+    public func targetsOfSymbolicLinks(in name: String = "") async throws(SystemError) -> [String: String] {
+        let links = try await collect(from: name) { (entry, opened) throws(SystemError) -> (String, String)? in
+            do throws(SystemError) {
+                return (entry, try Self.targetOfSymbolicLink(entry, in: opened))
+            } catch  where error.errno == .invalidArgument {
+                // No link.
+                return nil
+            }
+        }
+        return Dictionary(links.compactMap(\.self)) { first, _ in first }
+    }
+
+    /// Runs `body` for each name in a directory, with the directory's descriptor. What is gone then is left out.
+    private func collect<Element: Sendable>(
+        from name: String, _ body: @escaping @Sendable (String, Int32) throws(SystemError) -> Element
+    ) async throws(SystemError) -> [Element] {
         try await blocking.run { [descriptor] () throws(SystemError) in
             let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
             let path = name.isEmpty ? "." : name
@@ -79,12 +101,12 @@ public final class Directory: Sendable {
                 throw error
             }
             defer { unsafe closedir(stream) }
-            var entries: [Entry] = []
+            var elements: [Element] = []
             while true {
                 errno = 0
                 guard let found = unsafe readdir(stream) else {
                     if errno != 0 { throw SystemError(Errno(rawValue: errno), "readdir") }
-                    return entries
+                    return elements
                 }
                 let entry = unsafe withUnsafePointer(to: &found.pointee.d_name) { pointer in
                     unsafe pointer.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) {
@@ -94,7 +116,7 @@ public final class Directory: Sendable {
                 // A name that is not UTF-8 cannot be the name of anything here.
                 guard let entry, entry != ".", entry != ".." else { continue }
                 do throws(SystemError) {
-                    entries.append(Entry(name: entry, status: try Self.status(of: entry, in: Int32(opened))))
+                    elements.append(try body(entry, Int32(opened)))
                 } catch {
                     if error.errno != .noSuchFileOrDirectory { throw error }
                 }
@@ -128,14 +150,15 @@ public final class Directory: Sendable {
     }
 
     private static func targetOfSymbolicLink(_ name: String, in directory: Int32) throws(SystemError) -> String {
-        var target = [UInt8](repeating: 0, count: Int(PATH_MAX))
-        let count = try checked("readlinkat") {
-            unsafe target.withUnsafeMutableBytes { buffer in
-                guard let memory = unsafe buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return 0 }
-                return unsafe name.withPlatformString { unsafe readlinkat(directory, $0, memory, buffer.count) }
+        // Sound: the kernel writes no more than the buffer holds and says how much that is, which alone is read.
+        try unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) {
+            (buffer) throws(SystemError) in
+            guard let memory = buffer.baseAddress else { return "" }
+            let count = try checked("readlinkat") {
+                unsafe name.withPlatformString { unsafe readlinkat(directory, $0, memory, buffer.count) }
             }
+            return unsafe String(decoding: UnsafeRawBufferPointer(start: memory, count: count), as: UTF8.self)
         }
-        return String(decoding: target[..<count], as: UTF8.self)
     }
 
     /// Gives a file another name. Throws `EEXIST`, and changes nothing, when something has that name and `replacing`

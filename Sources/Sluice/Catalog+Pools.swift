@@ -15,6 +15,12 @@ struct PoolRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableRec
     var secret: String?
     /// What its storage said it was when the pool was registered.
     var identity: String?
+
+    func limits(_ url: PoolURL) -> PoolLimits {
+        PoolLimits(
+            capacityBytes: capacityBytes.flatMap { UInt64(exactly: $0) }, overprovisioning: url.overprovisioning,
+            capacityIOPS: capacityIOPS.flatMap { UInt64(exactly: $0) })
+    }
 }
 
 extension Catalog {

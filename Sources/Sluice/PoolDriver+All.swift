@@ -19,6 +19,7 @@ extension PoolDriver {
         options.journalDirectory = configuration.journalDirectory
         options.isDirect = configuration.isDirect
         options.expectedIdentity = configuration.identity
+        options.limits = configuration.limits
         let pool = try await FilePool.open(configuration.name, kind, path: configuration.url.path, options: options)
         return OpenedPool(pool, identity: pool.identity)
     }

@@ -11,6 +11,8 @@ public struct PoolConfiguration: Sendable {
     public var journalDirectory: String?
     /// What the pool answered when it was registered: another storage at the same place must be refused.
     public var identity: String?
+    /// What the pool must not promise more than; see `StoragePool.provisioned`.
+    public var limits = PoolLimits.none
     /// Whether its volumes go past the page cache.
     public var isDirect = false
 }

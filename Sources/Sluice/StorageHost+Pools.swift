@@ -91,19 +91,25 @@ extension StorageHost {
         }
         let url = try PoolURL.parse(record.url).url
         let statistics = try await pool.statistics()
-        let volumes = try await pool.listVolumes() + pool.listTemplates()
-        let lazy = try await catalog.volumes(in: name)
+        let provisioned = try await pool.provisioned()
         let capacity = record.capacityBytes.flatMap { UInt64(exactly: $0) }.map { min($0, statistics.capacity) }
         let unused = (capacity ?? statistics.capacity).subtractingSaturating(statistics.allocated)
         return PoolDetails(
             name: name, kind: pool.kind, url: record.url, tags: record.tags,
             capacityBytes: capacity ?? statistics.capacity, allocatedBytes: statistics.allocated,
             availableBytes: min(unused, statistics.available),
-            provisionedBytes: volumes.map(\.virtualSize).sum()
-                .addingSaturating(lazy.compactMap { $0.lazySize.flatMap { UInt64(exactly: $0) } }.sum()),
+            provisionedBytes: provisioned.bytes,
             deadlineSeconds: url.deadlineSeconds, health: "healthy",
             capacityIOPS: record.capacityIOPS.flatMap { UInt64(exactly: $0) },
-            allocatedIOPS: lazy.compactMap(\.qos?.minIOPS).sum(), capabilities: pool.capabilities)
+            allocatedIOPS: provisioned.minIOPS, capabilities: pool.capabilities)
+    }
+
+    /// Keeps the name and the room for a lazy volume in its pool, as far as that can hold such a thing.
+    func reserve(_ volume: VolumeAddress, _ request: CreateRequest) async throws(StorageError) {
+        do {
+            try await pool(volume.pool).reserveVolume(volume.name, request)
+        } catch  where error.code == .notSupported {
+        }
     }
 
     /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is attached.
@@ -120,9 +126,4 @@ extension StorageHost {
 
 extension UInt64 {
     func subtractingSaturating(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
-}
-
-extension Sequence<UInt64> {
-    /// The sum, or the largest number where it does not fit.
-    func sum() -> UInt64 { reduce(0) { $0.addingSaturating($1) } }
 }

@@ -109,7 +109,8 @@ extension StorageHost {
     /// Performs the request in this process.
     func perform(_ request: VolumeRequest, on volume: VolumeAddress) async throws(StorageError) -> VolumeReply {
         let pool = try await pool(volume.pool)
-        if request != .info { try await materialise(volume) }
+        let keepsLazy = if case .setQoS = request { true } else { request == .info }
+        if !keepsLazy { try await materialise(volume) }
         switch request {
         case .info:
             return .details(try await details(of: volume))
@@ -145,12 +146,16 @@ extension StorageHost {
     private func setPolicy(
         _ policy: QoSPolicy?, of volume: VolumeAddress, in pool: any StoragePool
     ) async throws(StorageError) {
-        let existing = try await catalog.volume(volume.name, in: volume.pool)
-        if existing == nil { _ = try await pool.describeVolume(volume.name) }
-        if pool.can(.qosMaximum) { try await pool.setQoS(policy, of: volume.name) }
-        var record = existing ?? VolumeRecord(pool: volume.pool, name: volume.name, provisioning: .thin)
-        try record.setQoS(policy)
-        try await catalog.save(record)
+        guard var lazy = try await catalog.volume(volume.name, in: volume.pool), lazy.lazySize != nil else {
+            return try await pool.setQoS(policy, of: volume.name)
+        }
+        do {
+            try await pool.setQoS(policy, of: volume.name)
+        } catch  where error.code == .notSupported || error.code == .notFound {
+            // The pool holds no reservation for it.
+        }
+        try lazy.setQoS(policy)
+        try await catalog.save(lazy)
     }
 
     /// What this process knows of the volume.
@@ -172,7 +177,7 @@ extension StorageHost {
             virtualSize: description.virtualSize, allocatedSize: description.allocatedSize,
             provisioning: record?.provisioning ?? description.provisioning,
             template: description.template.map { "\(volume.pool)/\($0)" }, snapshots: description.snapshots,
-            qos: record?.qos, enforcedBy: attachment?.enforcer ?? (pool.can(.qosMaximum) ? .array : .none),
+            qos: description.qos, enforcedBy: attachment?.enforcer ?? (pool.can(.qosMaximum) ? .array : .none),
             minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details)
     }
 

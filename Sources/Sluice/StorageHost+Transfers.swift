@@ -11,7 +11,7 @@ extension StorageHost {
     }
 
     func copyVolume(
-        _ source: VolumeAddress, to target: VolumeAddress, size: UInt64? = nil,
+        _ source: VolumeAddress, to target: VolumeAddress, size: UInt64? = nil, qos: QoSPolicy? = nil,
         _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) {
         let pool = try await pool(target.pool)
@@ -26,7 +26,8 @@ extension StorageHost {
                     .outOfRange, "copy volume", at: "\(source)",
                     why: "it has \(opened.geometry.size) bytes, more than asked")
             }
-            try await fill(target, in: pool, CreateRequest(size: size, format: description.format ?? .qcow2)) {
+            let request = CreateRequest(size: size, format: description.format ?? .qcow2, qos: qos)
+            try await fill(target, in: pool, request) {
                 (volume) async throws(StorageError) in
                 try await opened.copy(
                     to: volume, CopyOptions(destinationReadsZero: true, progress: { report(OperationProgress($0)) }))
@@ -77,13 +78,14 @@ extension StorageHost {
         try await refuseWhileServed(volume, "migrate volume")
         let target = VolumeAddress(pool: pool, name: volume.name)
         if try await catalog.volume(volume.name, in: volume.pool)?.lazySize == nil {
-            let snapshots = try await self.pool(volume.pool).describeVolume(volume.name).snapshots
+            let description = try await self.pool(volume.pool).describeVolume(volume.name)
+            let snapshots = description.snapshots
             guard snapshots.isEmpty else {
                 throw StorageError(
                     .notSupported, "migrate volume", at: "\(volume)",
                     why: "its snapshots would be lost, delete them first: \(snapshots.joined(separator: " "))")
             }
-            try await copyVolume(volume, to: target, report)
+            try await copyVolume(volume, to: target, qos: description.qos, report)
             // The source goes only when the copy is complete and durable.
             do {
                 try await self.pool(volume.pool).deleteVolume(volume.name, policy: .refuse)

@@ -78,6 +78,7 @@ extension StorageHost {
         }
         if requirements.isLazy {
             guard try await !exists(volume) else { throw Self.taken(volume, "a volume has that name") }
+            try await reserve(volume, requirements.request)
         } else {
             _ = try await pool.createVolume(volume.name, requirements.request)
         }
@@ -153,7 +154,7 @@ extension StorageHost {
                     .notSupported, "clone volume", at: "\(source) to \(target)",
                     why: "a linked clone lives in the pool of its source: use --full")
             }
-            try await copyVolume(source, to: target, size: request.size, report)
+            try await copyVolume(source, to: target, size: request.size, qos: request.qos, report)
         }
         var record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
         try record.setQoS(request.qos)
@@ -203,6 +204,11 @@ extension StorageHost {
             let target = VolumeAddress(pool: volume.pool, name: newName)
             guard try await !exists(target), try await catalog.volume(newName, in: volume.pool) == nil else {
                 throw Self.taken(target, "a volume has that name")
+            }
+            do {
+                try await pool(volume.pool).renameVolume(volume.name, to: newName)
+            } catch  where error.code == .notFound {
+                // The pool holds no reservation for it.
             }
         } else {
             try await pool(volume.pool).renameVolume(volume.name, to: newName)

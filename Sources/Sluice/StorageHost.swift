@@ -25,7 +25,7 @@ public final class StorageHost: Sendable {
     let metrics: any MetricsFactory
 
     private struct OpenPool {
-        var url: String
+        var record: PoolRecord
         var task: Task<Result<any StoragePool, StorageError>, Never>
     }
 
@@ -65,7 +65,7 @@ public final class StorageHost: Sendable {
             throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
         }
         let task = pools.withLock { pools in
-            if let pool = pools[name], pool.url == record.url { return pool.task }
+            if let pool = pools[name], pool.record == record { return pool.task }
             let task = Task { () async -> Result<any StoragePool, StorageError> in
                 do throws(StorageError) {
                     return .success(try await self.open(record, secret: try self.secret(of: record)).pool)
@@ -73,7 +73,7 @@ public final class StorageHost: Sendable {
                     return .failure(error)
                 }
             }
-            pools[name] = OpenPool(url: record.url, task: task)
+            pools[name] = OpenPool(record: record, task: task)
             return task
         }
         let result = await task.value
@@ -105,7 +105,8 @@ public final class StorageHost: Sendable {
         return try await driver.open(
             PoolConfiguration(
                 name: record.name, url: url, secret: secret, intents: intents,
-                journalDirectory: Self.journalDirectory(), identity: record.identity, isDirect: isDirect))
+                journalDirectory: Self.journalDirectory(), identity: record.identity,
+                limits: record.limits(url), isDirect: isDirect))
     }
 
     func secret(of record: PoolRecord) throws(StorageError) -> Secret? {

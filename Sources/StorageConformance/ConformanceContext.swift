@@ -84,8 +84,28 @@ final class ConformanceContext: Sendable {
             if error.code == .notSupported { throw NotCapable(reason: error.why) }
             throw error
         }
-        state.withLock { $0.staged.append(staged) }
+        self.staged(staged)
         return staged
+    }
+
+    /// Has a staged template discarded in the end.
+    func staged(_ staged: any StagedTemplate) { state.withLock { $0.staged.append(staged) } }
+
+    /// The pool as a host sees it that lets it promise no more than it does, and `volumes` volumes of the usual size.
+    func limited(toVolumes volumes: UInt64) async throws -> any StoragePool {
+        let promised = try await pool.provisioned()
+        return try await limited(PoolLimits(capacityBytes: promised.bytes + volumes * size))
+    }
+
+    /// The pool as a host sees it that lets minimums add up to `iops` more than they do.
+    func limited(toIOPS iops: UInt64) async throws -> any StoragePool {
+        let promised = try await pool.provisioned()
+        return try await limited(PoolLimits(overprovisioning: .infinity, capacityIOPS: promised.minIOPS + iops))
+    }
+
+    private func limited(_ limits: PoolLimits) async throws -> any StoragePool {
+        guard let open = options.limited else { throw NotCapable(reason: "the pool is not opened with limits here") }
+        return try await open(limits)
     }
 
     func clone(_ source: VolumeReference, size: UInt64? = nil, full: Bool = false) async throws -> String {

@@ -21,7 +21,7 @@ struct ConformanceTest: Sendable {
         self.body = body
     }
 
-    static let all = lifecycle + errors + data + sharing + attachment
+    static let all = lifecycle + errors + data + sharing + attachment + admission
 }
 
 /// A promise that was not kept.

@@ -15,6 +15,8 @@ public final class MemoryPool: StoragePool {
         case cloneFollowsItsSource, cloneIsShared, clonesAreDeletedFrom, smallerClonesAreMade, fullCopyKeepsItsTie
         case flattenDoesNothing, exclusiveIsShared, readersDoNotCount, readOnlyIsWritable, openVolumesAreDeleted
         case templateIsVisibleEarly, templateWithClonesIsDeleted, secondTemplateOverwrites, shrinkWithoutAsking
+        case policyIsForgotten, limitsAreNotKept, growthIsNotCounted, policyIsNotCounted, deletedVolumesCount
+        case repeatedCreateIsRefused, reservationIsNotCounted, reservationIsCountedTwice, stagedTemplateIsNotCounted
     }
 
     final class Entry: Sendable {
@@ -26,12 +28,14 @@ public final class MemoryPool: StoragePool {
         let snapshots = Locked<[(name: String, contents: MemoryVolume)]>([])
         /// Open attachments: readers, or -1 for a writer.
         let attachments = Locked(0)
+        let qos: Locked<QoSPolicy?>
 
         init(
             _ contents: MemoryVolume, provisioning: ProvisioningType = .thin, template: VolumeReference? = nil,
-            isTemplate: Bool = false
+            isTemplate: Bool = false, qos: QoSPolicy? = nil
         ) {
             self.contents = contents
+            self.qos = Locked(qos)
             self.provisioning = provisioning
             self.template = template
             self.isTemplate = isTemplate
@@ -43,7 +47,16 @@ public final class MemoryPool: StoragePool {
     public var formats: [VolumeFormat] { [.raw] }
     public let capabilities: [Capability]
     let defect: Defect?
+    /// What the pool may promise. Changing it takes nothing back.
+    public var limits: PoolLimits {
+        get { chosenLimits.withLock { $0 } }
+        set { chosenLimits.withLock { $0 = newValue } }
+    }
+    private let chosenLimits = Locked(PoolLimits.none)
     private let entries = Locked<[String: Entry]>([:])
+    /// Volumes that are to be made, and templates that are being written: the latter under names that no volume has.
+    private let reservations = Locked<[String: CreateRequest]>([:])
+    private static let capacity: UInt64 = 1 << 40
     /// More than this is refused as `noSpace`, in bytes.
     private static let largestVolume: UInt64 = 1 << 30
 
@@ -70,7 +83,75 @@ public final class MemoryPool: StoragePool {
 
     public func statistics() -> PoolStatistics {
         let used = entries.withLock { $0.values.reduce(0) { $0 + $1.contents.geometry.size } }
-        return PoolStatistics(capacity: 1 << 40, allocated: used, available: (1 << 40) - min(1 << 40, used))
+        return PoolStatistics(
+            capacity: Self.capacity, allocated: used, available: Self.capacity - min(Self.capacity, used))
+    }
+
+    public func provisioned() -> Provisioned {
+        entries.withLock { entries in reservations.withLock { Self.sum(entries, $0) } }
+    }
+
+    private static func sum(_ entries: [String: Entry], _ reservations: [String: CreateRequest]) -> Provisioned {
+        var sum = Provisioned()
+        for entry in entries.values {
+            sum.bytes += entry.contents.geometry.size
+            sum.bytes += entry.snapshots.withLock { $0.reduce(0) { $0 + $1.contents.geometry.size } }
+            sum.minIOPS += entry.qos.withLock { $0?.minIOPS ?? 0 }
+        }
+        for reservation in reservations.values {
+            sum.bytes += reservation.size
+            sum.minIOPS += reservation.qos?.minIOPS ?? 0
+        }
+        return sum
+    }
+
+    /// Runs `change` if `demand` fits beside all that was promised, as one step.
+    private func admit<Result>(
+        _ demand: Provisioned, _ what: String, _ name: String, unless defects: Defect...,
+        change: (inout [String: Entry], inout [String: CreateRequest]) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        let limits = limits
+        return try entries.withLock { (entries) throws(StorageError) in
+            try reservations.withLock { (reservations) throws(StorageError) in
+                var promised = Self.sum(entries, reservations)
+                if defect == .deletedVolumesCount { promised.bytes += deletedBytes.withLock { $0 } }
+                if defect != .limitsAreNotKept, !defects.contains(where: { $0 == defect }) {
+                    try limits.check(
+                        demand, beside: promised, capacity: Self.capacity, what, at: "\(self.name)/\(name)")
+                }
+                return try change(&entries, &reservations)
+            }
+        }
+    }
+    private let deletedBytes = Locked<UInt64>(0)
+
+    public func reserveVolume(_ name: String, _ request: CreateRequest) throws(StorageError) {
+        try check(name)
+        try check(size: request.size, name, "reserve volume")
+        if reservations.withLock({ $0[name] == request }) { return }
+        let demand = Provisioned(bytes: request.size, minIOPS: request.qos?.minIOPS ?? 0)
+        let isFree = try admit(demand, "reserve volume", name) { entries, reservations throws(StorageError) in
+            guard entries[name] == nil, reservations[name] == nil else { return false }
+            if defect != .reservationIsNotCounted { reservations[name] = request }
+            return true
+        }
+        if !isFree { throw taken(name, "reserve volume") }
+    }
+
+    public func setQoS(_ policy: QoSPolicy?, of volume: String) throws(StorageError) {
+        try check(volume)
+        let policy = try policy == QoSPolicy() ? nil : policy
+        if var reservation = reservations.withLock({ $0[volume] }) {
+            reservation.qos = policy
+            let changed = reservation
+            return reservations.withLock { $0[volume] = changed }
+        }
+        let entry = try entry(volume, "set QoS")
+        let old = entry.qos.withLock { $0?.minIOPS ?? 0 }
+        let demand = Provisioned(minIOPS: (policy?.minIOPS ?? 0).subtractingSaturating(old))
+        try admit(demand, "set QoS", volume, unless: .policyIsNotCounted) { _, _ in
+            if defect != .policyIsForgotten { entry.qos.withLock { $0 = policy } }
+        }
     }
 
     public func listVolumes() -> [VolumeDescription] {
@@ -95,8 +176,10 @@ public final class MemoryPool: StoragePool {
         let contents =
             defect == .newVolumesHoldOldBytes
             ? MemoryVolume([UInt8](repeating: 0xee, count: Int(request.size))) : MemoryVolume(size: request.size)
-        return try insert(name, Entry(contents, provisioning: request.provisioning), "create volume") { old in
+        let made = Entry(contents, provisioning: request.provisioning, qos: request.qos)
+        return try insert(name, made, "create volume", takingOver: request) { old in
             old.contents.geometry.size == request.size && !old.isTemplate && old.template == nil
+                && (request.qos == nil || old.qos.withLock { $0 == request.qos })
         }
     }
 
@@ -119,7 +202,8 @@ public final class MemoryPool: StoragePool {
         }
         let copy = defect == .cloneIsShared ? contents : contents.copy(size: size)
         let isTied = !request.isFull || defect == .fullCopyKeepsItsTie
-        return try insert(name, Entry(copy, template: isTied ? source : nil), "clone volume") { old in
+        let made = Entry(copy, template: isTied ? source : nil, qos: request.qos)
+        return try insert(name, made, "clone volume") { old in
             !request.isFull && old.template == source && old.contents.geometry.size == size
         }
     }
@@ -128,6 +212,7 @@ public final class MemoryPool: StoragePool {
         try check(name)
         if policy == .trash { throw refusal("delete volume", name, "there is no trash") }
         guard let entry = entries.withLock({ $0[name] }) else {
+            if reservations.withLock({ $0.removeValue(forKey: name) != nil }) { return }
             if defect == .deleteOfMissingFails { throw missing("delete volume", name) }
             return
         }
@@ -137,6 +222,7 @@ public final class MemoryPool: StoragePool {
         } else if defect != .clonesAreDeletedFrom {
             try checkUnused(name, "delete volume")
         }
+        deletedBytes.withLock { $0 += entry.contents.geometry.size }
         if defect != .deletedVolumesStay { entries.withLock { $0[name] = nil } }
     }
 
@@ -148,6 +234,18 @@ public final class MemoryPool: StoragePool {
 
     public func renameVolume(_ name: String, to newName: String) throws(StorageError) {
         try check(newName)
+        if let reservation = reservations.withLock({ $0[name] }) {
+            let isDone = entries.withLock { entries in
+                reservations.withLock { reservations in
+                    guard entries[newName] == nil, reservations[newName] == nil else { return false }
+                    reservations[name] = nil
+                    reservations[newName] = reservation
+                    return true
+                }
+            }
+            if !isDone { throw taken(newName, "rename volume") }
+            return
+        }
         let entry = try entry(name, "rename volume")
         try checkClosed(entry, "rename volume", name)
         try checkUnused(name, "rename volume")
@@ -171,6 +269,8 @@ public final class MemoryPool: StoragePool {
                 throw StorageError(.invalidArgument, "resize volume", at: name, why: "a smaller size must be asked for")
             }
         }
+        let demand = Provisioned(bytes: size.subtractingSaturating(old))
+        try admit(demand, "resize volume", name, unless: .growthIsNotCounted) { _, _ in }
         try await entry.contents.resize(to: size)
         if size > old, defect == .growthExposesOldBytes {
             let bytes = [UInt8](repeating: 0xee, count: Int(size - old))
@@ -182,7 +282,7 @@ public final class MemoryPool: StoragePool {
         let old = try entry(name, "flatten volume")
         try need(.flatten, "flatten volume", name)
         if defect == .flattenDoesNothing || old.template == nil { return }
-        let flat = Entry(old.contents, provisioning: old.provisioning)
+        let flat = Entry(old.contents, provisioning: old.provisioning, qos: old.qos.withLock { $0 })
         flat.snapshots.withLock { $0 = old.snapshots.withLock { $0 } }
         entries.withLock { $0[name] = flat }
     }
@@ -228,6 +328,8 @@ public final class MemoryPool: StoragePool {
         let entry = try entry(volume, "create snapshot")
         try need(.snapshot, "create snapshot", volume)
         let size = entry.contents.geometry.size
+        let isThere = entry.snapshots.withLock { $0.contains { $0.name == snapshot } }
+        if !isThere { try admit(Provisioned(bytes: size), "create snapshot", volume) { _, _ in } }
         entry.snapshots.withLock { snapshots in
             if snapshots.contains(where: { $0.name == snapshot }) && defect != .snapshotIsTakenAgain { return }
             let contents = defect == .snapshotFollowsTheVolume ? entry.contents : entry.contents.copy(size: size)
@@ -262,11 +364,20 @@ public final class MemoryPool: StoragePool {
         try check(name)
         try check(size: size, name, "stage template")
         let entry = Entry(MemoryVolume(size: size), isTemplate: true)
+        let claim = "/staged/\(ObjectIdentifier(entry))"
+        let room = defect == .stagedTemplateIsNotCounted ? 0 : size
+        try admit(Provisioned(bytes: room), "stage template", name) { _, reservations in
+            reservations[claim] = CreateRequest(size: room)
+        }
         if defect == .templateIsVisibleEarly { entries.withLock { $0[name] = entry } }
-        return StagedMemoryTemplate(self, name, entry)
+        return StagedMemoryTemplate(self, name, entry, claim)
     }
 
-    fileprivate func publish(_ name: String, _ entry: Entry) throws(StorageError) -> VolumeDescription {
+    fileprivate func discard(_ claim: String) { reservations.withLock { _ = $0.removeValue(forKey: claim) } }
+
+    fileprivate func publish(_ name: String, _ entry: Entry, _ claim: String) throws(StorageError) -> VolumeDescription
+    {
+        discard(claim)
         if defect == .secondTemplateOverwrites || defect == .templateIsVisibleEarly {
             entries.withLock { $0[name] = entry }
         }
@@ -274,14 +385,25 @@ public final class MemoryPool: StoragePool {
     }
 
     private func insert(
-        _ name: String, _ entry: Entry, _ what: String, isSame: (Entry) -> Bool
+        _ name: String, _ entry: Entry, _ what: String, takingOver request: CreateRequest? = nil,
+        isSame: (Entry) -> Bool
     ) throws(StorageError) -> VolumeDescription {
-        let stored: Entry? = entries.withLock { entries in
-            if let old = entries[name] {
-                if defect == .createIsNotIdempotent { return nil }
-                return isSame(old) || defect == .createIgnoresDifferences ? old : nil
+        if let old = entries.withLock({ $0[name] }) {
+            guard defect != .createIsNotIdempotent, isSame(old) || defect == .createIgnoresDifferences else {
+                throw taken(name, what)
             }
+            if defect != .repeatedCreateIsRefused { return describe(name, old) }
+        }
+        let reserved = reservations.withLock { $0[name] }
+        if let reserved, reserved != request { throw taken(name, what) }
+        var demand = Provisioned(
+            bytes: entry.contents.geometry.size, minIOPS: entry.qos.withLock { $0?.minIOPS ?? 0 })
+        // Its room is there already. What is published gave back its own just now.
+        if (reserved != nil && defect != .reservationIsCountedTwice) || entry.isTemplate { demand = Provisioned() }
+        let stored: Entry? = try admit(demand, what, name) { entries, reservations in
+            if let old = entries[name] { return isSame(old) ? old : nil }
             entries[name] = entry
+            reservations[name] = nil
             return entry
         }
         guard let stored else { throw taken(name, what) }
@@ -292,7 +414,8 @@ public final class MemoryPool: StoragePool {
         VolumeDescription(
             name: name, path: "memory:\(self.name)/\(name)", format: .raw, virtualSize: entry.contents.geometry.size,
             allocatedSize: entry.contents.geometry.size, provisioning: entry.provisioning, template: entry.template,
-            snapshots: entry.snapshots.withLock { $0.map(\.name) }, isTemplate: entry.isTemplate)
+            snapshots: entry.snapshots.withLock { $0.map(\.name) }, qos: entry.qos.withLock { $0 },
+            isTemplate: entry.isTemplate)
     }
 
     private func contents(of reference: VolumeReference, _ what: String) throws(StorageError) -> MemoryVolume {
@@ -363,18 +486,24 @@ private final class StagedMemoryTemplate: StagedTemplate {
     private let pool: MemoryPool
     private let name: String
     private let entry: MemoryPool.Entry
+    private let claim: String
 
-    init(_ pool: MemoryPool, _ name: String, _ entry: MemoryPool.Entry) {
+    init(_ pool: MemoryPool, _ name: String, _ entry: MemoryPool.Entry, _ claim: String) {
         self.pool = pool
         self.name = name
         self.entry = entry
+        self.claim = claim
     }
 
     var volume: any ResizableVolume { entry.contents }
 
-    func publish() throws(StorageError) -> VolumeDescription { try pool.publish(name, entry) }
+    func publish() throws(StorageError) -> VolumeDescription { try pool.publish(name, entry, claim) }
 
-    func discard() {}
+    func discard() { pool.discard(claim) }
+}
+
+extension UInt64 {
+    fileprivate func subtractingSaturating(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
 }
 
 extension MemoryVolume {

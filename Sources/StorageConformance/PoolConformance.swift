@@ -24,6 +24,9 @@ public struct PoolConformance: Sendable {
         /// Puts an open volume behind a transport, for example an NBD export and its client. Closing what it returns
         /// closes the volume.
         public var transport: @Sendable (any Volume) async throws(StorageError) -> any Volume
+        /// Opens the pool under test once more, as another host with these limits does; nil where that cannot be. Other
+        /// volumes must not come or go meanwhile.
+        public var limited: (@Sendable (PoolLimits) async throws(StorageError) -> any StoragePool)?
 
         /// 4 MiB volumes, used directly.
         public init() {

@@ -183,12 +183,6 @@ extension ConformanceTest {
                     try await pool.deleteVolume(name, policy: .trash)
                 }
             }
-            if !pool.can(.qosMaximum, context.format) {
-                let policy = try QoSPolicy(maxIOPS: 1000)
-                try await expectError(.notSupported, from: "setting a QoS policy") {
-                    try await pool.setQoS(policy, of: name)
-                }
-            }
         },
     ]
 }

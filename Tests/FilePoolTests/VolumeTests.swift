@@ -82,7 +82,7 @@ import Testing
     func templatePermissions() async throws {
         try await withPool { pool in
             let staged = try await pool.stageTemplate("template", size: 1 << 20)
-            #expect(try await pool.leftovers.count == 1)
+            #expect(try await pool.leftovers.count == 2)
             let made = try await staged.publish()
             #expect(made.isTemplate && made.format == .qcow2)
             let attributes = try FileManager.default.attributesOfItem(atPath: made.path)

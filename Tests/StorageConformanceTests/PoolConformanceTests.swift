@@ -3,10 +3,19 @@ import StorageConformance
 import Testing
 
 @Suite struct PoolConformanceTests {
+    private func options(limiting pool: MemoryPool) -> PoolConformance.Options {
+        var options = PoolConformance.Options()
+        options.limited = { limits in
+            pool.limits = limits
+            return pool
+        }
+        return options
+    }
+
     @Test("a pool that keeps its promises fails nothing")
     func soundPool() async throws {
         let pool = MemoryPool()
-        let results = try await PoolConformance(pool).run()
+        let results = try await PoolConformance(pool, options: options(limiting: pool)).run()
         let failures = results.filter { $0.outcome == .failed }
         #expect(failures.isEmpty, "\(failures)")
         #expect(results.count == PoolConformance(pool).list.count)
@@ -16,9 +25,10 @@ import Testing
 
     @Test("each broken promise is noticed", arguments: MemoryPool.Defect.allCases)
     func brokenPool(defect: MemoryPool.Defect) async throws {
-        var options = PoolConformance.Options()
+        let pool = MemoryPool(defect: defect)
+        var options = options(limiting: pool)
         options.volumeSize = 512 << 10
-        let conformance = PoolConformance(MemoryPool(defect: defect), options: options)
+        let conformance = PoolConformance(pool, options: options)
         for selected in conformance.list {
             guard let failure = try await conformance.run(only: [selected.name]).first(where: { $0.outcome == .failed })
             else { continue }
