@@ -154,7 +154,7 @@ extension StorageHost {
     /// for itself.
     public func hypervisorDisk(_ volume: VolumeAddress) async throws(StorageError) -> HypervisorDisk {
         let attachments = try await runningAttachments().filter { $0.address == volume }
-        let policy = try await catalog.volume(volume.name, in: volume.pool)?.qos
+        let policy = try await details(of: volume.volume).qos
         if let export = attachments.first(where: \.isExport), let listener = export.nbdAddress {
             return HypervisorDisk(
                 address: volume, source: .export(listener, name: "\(volume)"), isReadOnly: export.mode == .readOnly,
