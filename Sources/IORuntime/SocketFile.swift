@@ -10,10 +10,38 @@ public struct SocketFile: Sendable {
     /// Listens on `path` with mode 0600. A socket file that nobody listens on is replaced; throws `EADDRINUSE` for one
     /// that somebody does, and for any other kind of file.
     public static func listen(_ path: String) async throws(SystemError) -> (Socket, SocketFile) {
-        // Two servers that replace the same stale file would delete each other's, so one goes first: whoever locks
-        // the directory.
+        let lock = try await lockDirectory(of: path)
+        defer { try? lock.close() }
+        do throws(SystemError) {
+            return try await bind(path)
+        } catch {
+            guard error.errno == .addressInUse else { throw error }
+        }
+        guard let stale = await stale(path) else { throw SystemError(.addressInUse, "bind") }
+        stale.remove()
+        return try await bind(path)
+    }
+
+    /// Removes a socket file that nobody listens on; leaves anything else at `path` as it is.
+    public static func removeStale(_ path: String) async {
+        guard let lock = try? await lockDirectory(of: path) else { return }
+        defer { try? lock.close() }
+        await stale(path)?.remove()
+    }
+
+    /// The socket file at `path` that nobody listens on.
+    private static func stale(_ path: String) async -> SocketFile? {
+        guard let status = try? FileStatus(at: FilePath(path), followsLinks: false), status.mode & S_IFMT == S_IFSOCK,
+            await !hasListener(path)
+        else { return nil }
+        return SocketFile(path: path, status: status)
+    }
+
+    /// Two servers that replace the same stale file would delete each other's, so one goes first: whoever locks the
+    /// directory.
+    private static func lockDirectory(of path: String) async throws(SystemError) -> FileDescriptor {
         let directory = FilePath(path).removingLastComponent()
-        let lock = try await BlockingPool.shared.run { () throws(SystemError) in
+        return try await BlockingPool.shared.run { () throws(SystemError) in
             let descriptor: FileDescriptor
             do {
                 descriptor = try FileDescriptor.open(
@@ -28,17 +56,6 @@ public struct SocketFile: Sendable {
             }
             return descriptor
         }
-        defer { try? lock.close() }
-        do throws(SystemError) {
-            return try await bind(path)
-        } catch {
-            guard error.errno == .addressInUse else { throw error }
-        }
-        guard let status = try? FileStatus(at: FilePath(path), followsLinks: false), status.mode & S_IFMT == S_IFSOCK,
-            await !hasListener(path)
-        else { throw SystemError(.addressInUse, "bind") }
-        SocketFile(path: path, status: status).remove()
-        return try await bind(path)
     }
 
     /// Whether anyone may be listening: only a connection that is refused says that nobody is.

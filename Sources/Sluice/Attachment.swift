@@ -28,9 +28,9 @@ public final class Attachment: Sendable {
     }
 
     private struct State {
-        var record: RunningAttachment
-        /// Holds the lock that says that this process lives, once the record is published.
-        var file: File?
+        let record: RunningAttachment
+        /// Holds the lock that says that this process lives.
+        let file: File
         var ending: Task<Result<Void, StorageError>, Never>?
     }
 
@@ -55,19 +55,25 @@ public final class Attachment: Sendable {
         let run = host.home.run
         let metered = MeteredVolume(opened, volume: "\(address)", metrics: host.metrics)
         let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: metered.stack, directory: run)
+        var reserved: File?
+        let file: File
         do throws(StorageError) {
             try StorageHome.makeDirectory(run)
+            file = try await record.reserve()
+            reserved = file
             control =
                 mode == .exclusive
                 ? try await ControlServer.start(record.control, in: run) { [weak host] in
                     await host?.answer($0, on: address) ?? .failure(.init(Self.gone(address)))
                 } : nil
         } catch {
+            record.withdraw()
+            try? await reserved?.close()
             try? await metered.close()
             throw error
         }
         (self.address, self.mode, self.enforcer, self.metered, self.host) = (address, mode, enforcer, metered, host)
-        state = Locked(State(record: record))
+        state = Locked(State(record: record, file: file))
     }
 
     private static func gone(_ address: VolumeAddress) -> StorageError {
@@ -76,13 +82,9 @@ public final class Attachment: Sendable {
 
     /// Lets the other processes of the host know, with the addresses of an export's clients.
     func publish(listeners: [String] = []) async throws(StorageError) {
-        var record = state.withLock { $0.record }
+        var (record, file) = state.withLock { ($0.record, $0.file) }
         record.listeners = listeners
-        let file = try await record.publish()
-        state.withLock { state in
-            state.record = record
-            state.file = file
-        }
+        try await record.publish(in: file)
         host.attachments.withLock { $0[record.control] = self }
         host.log(.info, "attached", "attach volume", address, ["mode": "\(mode.rawValue)", "stack": "\(stack)"])
     }
@@ -104,7 +106,7 @@ public final class Attachment: Sendable {
         await control?.stop()
         let (record, file) = state.withLock { ($0.record, $0.file) }
         record.withdraw()
-        try? await file?.close()
+        try? await file.close()
         host.attachments.withLock { attachments in _ = attachments.removeValue(forKey: record.control) }
         do throws(StorageError) {
             try await metered.close()

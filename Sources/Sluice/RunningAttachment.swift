@@ -34,7 +34,7 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     public var details: AttachmentDetails { AttachmentDetails(mode: mode, holder: holder, since: since) }
     /// The path of the Unix socket that NBD clients connect to.
     public var socketPath: String? {
-        listeners.first { $0.hasPrefix("unix:") }.map { String($0.dropFirst("unix:".count)) }
+        listeners.compactMap(Self.socketPath).first
     }
     /// Filled in by who lists: the run directory.
     var directory: FilePath { FilePath(directoryPath) }
@@ -67,44 +67,36 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     private static let suffix = ".json"
     /// A longer line is cut.
     private static let longestStack = 4096
-    /// What is not published after this time will not be: its process died.
-    private static let longestStart: TimeInterval = 60
 
-    /// The attachments in `directory` whose processes live, by volume; what the dead left is removed.
+    /// The names of the files of an attachment begin with this.
+    private var id: String { String(control.prefix { $0 != "." }) }
+    /// Has the name under which others look only once it is complete.
+    private var record: FilePath { directory.appending(id + Self.suffix) }
+    private var hiddenRecord: FilePath { directory.appending("." + id + Self.suffix) }
+
+    /// The attachments in `directory` whose processes live, by volume.
     static func all(in directory: FilePath) async throws(StorageError) -> [RunningAttachment] {
         guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory.string) else { return [] }
         var found: [RunningAttachment] = []
-        for name in names.sorted() {
-            if name.hasSuffix(suffix), !name.hasPrefix(".") {
-                if let attachment = await read(name, in: directory) { found.append(attachment) }
-            } else if !names.contains("\(name.prefix { $0 != "." })\(suffix)") {
-                removeUnfinished(directory.appending(name))
+        var isClean = true
+        for name in names where name.hasSuffix(suffix) && !name.hasPrefix(".") {
+            // One that goes away meanwhile is one that ended.
+            guard let file = try? await File.open(directory.appending(name), [.noFollow]) else { continue }
+            if (try? await file.isLockedByOther(.shared, 0..<1)) ?? true {
+                if let attachment = await read(file, in: directory) { found.append(attachment) }
+            } else {
+                isClean = false
             }
+            try? await file.close()
         }
-        return found.sorted { ($0.pool, $0.volume, $0.snapshot ?? "") < ($1.pool, $1.volume, $1.snapshot ?? "") }
+        if !isClean { await removeLeftovers(in: directory) }
+        return found.sorted {
+            ($0.pool, $0.volume, $0.snapshot ?? "", $0.control) < ($1.pool, $1.volume, $1.snapshot ?? "", $1.control)
+        }
     }
 
-    /// Removes what a process left that died before it published its attachment.
-    private static func removeUnfinished(_ path: FilePath) {
-        let attributes = try? FileManager.default.attributesOfItem(atPath: path.string)
-        guard let changed = attributes?[.modificationDate] as? Date, -changed.timeIntervalSinceNow > longestStart else {
-            return
-        }
-        try? FileManager.default.removeItem(atPath: path.string)
-    }
-
-    private static func read(_ name: String, in directory: FilePath) async -> RunningAttachment? {
-        let path = directory.appending(name)
-        // One that goes away meanwhile is one that ended.
-        guard let file = try? await File.open(path, [.noFollow]), let size = try? await file.size(),
-            let isLive = try? await file.isLockedByOther(.shared, 0..<1)
-        else { return nil }
-        guard isLive else {
-            try? FileManager.default.removeItem(atPath: path.string)
-            try? FileManager.default.removeItem(
-                atPath: directory.appending(name.dropLast(suffix.count) + ".sock").string)
-            return nil
-        }
+    private static func read(_ file: File, in directory: FilePath) async -> RunningAttachment? {
+        guard let size = try? await file.size() else { return nil }
         var content = [UInt8](repeating: 0, count: min(Int(clamping: size), largestByteCount))
         var bytes = content.mutableRawBytes
         guard (try? await file.read(into: &bytes, at: 0)) == content.count,
@@ -115,36 +107,88 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
         return attachment
     }
 
-    /// Publishes the description; it goes when the returned file is closed, or its process dies.
-    func publish() async throws(StorageError) -> File {
-        let name = control.dropLast(".sock".count) + Self.suffix
-        let (hidden, path) = (directory.appending("." + name), directory.appending(String(name)))
-        do {
-            let file = try await File.open(hidden, [.write, .create, .exclusive])
-            defer { try? FileManager.default.removeItem(atPath: hidden.string) }
-            // Locked before it has its name: nobody may take it for a dead one's.
-            guard try await file.lock(.exclusive, 0..<1) else {
-                throw StorageError(
-                    .internalError, "publish attachment", at: path.string, why: "another process locked it")
+    /// Removes what processes left in `directory` that died: records, published or not, and sockets. Returns of how
+    /// many attachments.
+    @discardableResult
+    static func removeLeftovers(in directory: FilePath) async -> Int {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: directory.string) else { return 0 }
+        let files = Dictionary(grouping: names) { name in String(name.drop { $0 == "." }.prefix { $0 != "." }) }
+        var count = 0
+        for (id, names) in files {
+            // A listing may miss a record that is renamed meanwhile, so they are looked for in the order of its names.
+            let records = [".\(id)\(suffix)", "\(id)\(suffix)"].filter { name in
+                (try? FileStatus(at: directory.appending(name), followsLinks: false)) != nil
             }
-            let content = try Array(JSONEncoder().encode(self))
-            try await file.write(content.rawBytes, at: 0)
-            try FileManager.default.moveItem(atPath: hidden.string, toPath: path.string)
-            return file
-        } catch let error as StorageError {
-            throw error
-        } catch let error as SystemError {
-            throw StorageError(error, "publish attachment", at: path.string)
+            if await areLeftovers(Set(names + records).sorted(), in: directory) { count += 1 }
+        }
+        return count
+    }
+
+    /// Removes the files of one attachment unless its process lives.
+    private static func areLeftovers(_ names: [String], in directory: FilePath) async -> Bool {
+        var locked: [File] = []
+        defer { withExtendedLifetime(locked) {} }
+        for name in names where name.hasSuffix(suffix) {
+            // Who holds the lock may remove the files; who lives holds it always.
+            guard let file = try? await File.open(directory.appending(name), [.write, .noFollow]),
+                (try? await file.lock(.exclusive, 0..<1)) == true
+            else { return false }
+            locked.append(file)
+        }
+        for file in locked {
+            for path in await read(file, in: directory)?.listeners.compactMap(socketPath) ?? [] {
+                await SocketFile.removeStale(path)
+            }
+        }
+        // The record goes last: while it is there, others find what is left of a sweep that was interrupted.
+        for name in names.sorted(by: { !$0.hasSuffix(suffix) && $1.hasSuffix(suffix) }) {
+            try? FileManager.default.removeItem(atPath: directory.appending(name).string)
+        }
+        for file in locked { try? await file.close() }
+        return true
+    }
+
+    private static func socketPath(_ listener: String) -> String? {
+        listener.hasPrefix("unix:") ? String(listener.dropFirst("unix:".count)) : nil
+    }
+
+    /// Makes the record, which nobody sees yet, and locks it for as long as the returned file is open and this process
+    /// lives. Everything else of the attachment comes after it, so that its death leaves nothing that cannot be told.
+    func reserve() async throws(StorageError) -> File {
+        do {
+            while true {
+                let file = try await File.open(hiddenRecord, [.write, .create])
+                // Before it was locked, another may have taken it for a dead one's, and removed it.
+                if try await file.lock(.exclusive, 0..<1), let now = try? FileStatus(at: hiddenRecord),
+                    now.inode == (try await file.status()).inode
+                {
+                    return file
+                }
+                try await file.close()
+            }
         } catch {
-            throw StorageError(foundation: error, "publish attachment", at: path.string)
+            throw StorageError(error, "attach volume", at: "\(address)")
         }
     }
 
-    /// Removes the description and the control socket.
+    /// Writes the reserved record and lets others see it.
+    func publish(in file: File) async throws(StorageError) {
+        do {
+            let content = try Array(JSONEncoder().encode(self))
+            try await file.write(content.rawBytes, at: 0)
+            try FileManager.default.moveItem(atPath: hiddenRecord.string, toPath: record.string)
+        } catch let error as SystemError {
+            throw StorageError(error, "attach volume", at: "\(address)")
+        } catch {
+            throw StorageError(foundation: error, "attach volume", at: "\(address)")
+        }
+    }
+
+    /// Removes the record and the control socket, before the lock is dropped.
     func withdraw() {
-        let name = control.dropLast(".sock".count) + Self.suffix
-        try? FileManager.default.removeItem(atPath: directory.appending(String(name)).string)
-        try? FileManager.default.removeItem(atPath: directory.appending(control).string)
+        for path in [directory.appending(control), record, hiddenRecord] {
+            try? FileManager.default.removeItem(atPath: path.string)
+        }
     }
 }
 

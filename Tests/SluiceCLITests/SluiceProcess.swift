@@ -93,7 +93,7 @@ final class TestShell: Sendable {
     }
 
     /// Runs a program to its end; what it prints goes to files, so that it never waits for a reader.
-    private func execute(
+    func execute(
         _ program: String, _ arguments: [String], environment: [String: String] = [:]
     ) async throws -> CommandResult {
         let (output, error) = (path("out-\(UUID().uuidString)"), path("err-\(UUID().uuidString)"))

@@ -115,7 +115,8 @@ import Testing
         let export = RunningAttachment(
             VolumeAddress(pool: "p", name: "v", snapshot: "s"), mode: .readOnly,
             listeners: ["tcp:[::1]:10809", "unix:/run/v.sock"], control: "id.sock", directory: run)
-        let file = try await export.publish()
+        let file = try await export.reserve()
+        try await export.publish(in: file)
         let listed = try await RunningAttachment.all(in: run)
         #expect(listed == [export])
         #expect(listed.first?.socketPath == "/run/v.sock")
@@ -127,18 +128,45 @@ import Testing
         #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
     }
 
-    @Test("What a process left that died before it had published is removed when it is old")
+    @Test("What died before it had published is swept, and what lives is left alone")
     func unfinished() async throws {
         let directory = try TemporaryDirectory()
-        for name in ["old.sock", ".old.json", "young.sock", ".young.json"] {
+        let run = FilePath(directory.path)
+        for name in ["dead.sock", ".dead.json", "orphan.sock"] {
             try Data().write(to: URL(filePath: directory.appending(name)))
-            guard name.contains("old") else { continue }
-            try FileManager.default.setAttributes(
-                [.modificationDate: Date(timeIntervalSinceNow: -3600)], ofItemAtPath: directory.appending(name))
         }
-        #expect(try await RunningAttachment.all(in: FilePath(directory.path)).isEmpty)
+        let alive = RunningAttachment(
+            VolumeAddress(pool: "p", name: "v"), mode: .exclusive, control: "alive.sock", directory: run)
+        let file = try await alive.reserve()
+        try Data().write(to: URL(filePath: directory.appending("alive.sock")))
+        #expect(await RunningAttachment.removeLeftovers(in: run) == 2)
         let left = try FileManager.default.contentsOfDirectory(atPath: directory.path)
-        #expect(left.sorted() == [".young.json", "young.sock"])
+        #expect(left.sorted() == [".alive.json", "alive.sock"])
+        #expect(try await RunningAttachment.all(in: run).isEmpty)
+        try await alive.publish(in: file)
+        #expect(try await RunningAttachment.all(in: run) == [alive])
+        alive.withdraw()
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).isEmpty)
+        try await file.close()
+    }
+
+    @Test("The socket of a dead export's clients goes, unless another listens there by now")
+    func clientSockets() async throws {
+        let directory = try TemporaryDirectory()
+        let run = FilePath(directory.appending("run"))
+        try StorageHome.makeDirectory(run)
+        let paths = ["stale", "taken"].map { directory.appending($0) }
+        let export = RunningAttachment(
+            VolumeAddress(pool: "p", name: "v"), mode: .exclusive, listeners: paths.map { "unix:\($0)" },
+            directory: run)
+        let file = try await export.reserve()
+        try await export.publish(in: file)
+        try await file.close()
+        try await Socket.listen(.unix(path: paths[0])).close()
+        let listener = try await Socket.listen(.unix(path: paths[1]))
+        #expect(try await RunningAttachment.all(in: run).isEmpty)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == ["run", "taken"])
+        listener.close()
     }
 
     @Test("Files that are no descriptions are no exports")
