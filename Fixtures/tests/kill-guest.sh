@@ -12,7 +12,7 @@ sluice template import p/debian "$cache/template.qcow2" --format qcow2 \
     --checksum "sha256:$(cat "$cache/template.qcow2.sha256")"
 sluice volume clone p/debian p/vm
 serve p/vm "$work/vm.sock"
-sluice volume xml p/vm >"$work/xml.log"
+sluice volume xml p/vm --reconnect >"$work/xml.log"
 grep -q '<reconnect delay=' "$work/xml.log" || fail "volume xml sets no reconnect delay"
 
 log=$work/console.log

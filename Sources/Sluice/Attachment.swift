@@ -32,18 +32,19 @@ public final class Attachment: Sendable {
         /// Holds the lock that says that this process lives.
         let file: File
         var ending: Task<Result<Void, StorageError>, Never>?
+        /// What else is published before metrics are collected.
+        var publish: (@Sendable () -> Void)?
     }
 
     public let address: VolumeAddress
     public let mode: Mode
     /// Who holds the volume to its policy while it is attached here.
     public let enforcer: QoSEnforcer
-    /// Counted, timed and named in the metrics of the process. `detach` closes it.
-    public var volume: any Volume { metered }
+    /// Measured under its name where the host has a metrics backend. `detach` closes it.
+    public let volume: any Volume
     /// The volume and what it is built on, in one line: `metered(qcow2(file:/srv/fast/web, backing file:/srv/…))`.
-    public var stack: String { metered.stack }
+    public var stack: String { volume.stack }
 
-    let metered: MeteredVolume
     private let host: StorageHost
     private let control: ControlServer?
     private let state: Locked<State>
@@ -53,8 +54,10 @@ public final class Attachment: Sendable {
         _ address: VolumeAddress, _ opened: any Volume, mode: Mode, enforcer: QoSEnforcer, host: StorageHost
     ) async throws(StorageError) {
         let run = host.home.run
-        let metered = MeteredVolume(opened, volume: "\(address)", metrics: host.metrics)
-        let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: metered.stack, directory: run)
+        let volume: any Volume =
+            MeteredVolume.isMeasured(by: host.metrics)
+            ? MeteredVolume(opened, volume: "\(address)", metrics: host.metrics) : opened
+        let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: volume.stack, directory: run)
         var reserved: File?
         let file: File
         do throws(StorageError) {
@@ -69,10 +72,10 @@ public final class Attachment: Sendable {
         } catch {
             record.withdraw()
             try? await reserved?.close()
-            try? await metered.close()
+            try? await volume.close()
             throw error
         }
-        (self.address, self.mode, self.enforcer, self.metered, self.host) = (address, mode, enforcer, metered, host)
+        (self.address, self.mode, self.enforcer, self.volume, self.host) = (address, mode, enforcer, volume, host)
         state = Locked(State(record: record, file: file))
     }
 
@@ -87,6 +90,16 @@ public final class Attachment: Sendable {
         try await record.publish(in: file)
         host.attachments.withLock { $0[record.control] = self }
         host.log(.info, "attached", "attach volume", address, ["mode": "\(mode.rawValue)", "stack": "\(stack)"])
+    }
+
+    /// Publishes what is not published with each request; `more` from now on with it.
+    func publishMetrics(with more: @escaping @Sendable () -> Void) {
+        state.withLock { $0.publish = more }
+    }
+
+    fileprivate func publishMetrics() {
+        (volume as? MeteredVolume)?.publish()
+        state.withLock { $0.publish }?()
     }
 
     /// Flushes and closes the volume, and ends what others see of it. Requests in flight end first.
@@ -109,7 +122,7 @@ public final class Attachment: Sendable {
         try? await file.close()
         host.attachments.withLock { attachments in _ = attachments.removeValue(forKey: record.control) }
         do throws(StorageError) {
-            try await metered.close()
+            try await volume.close()
         } catch {
             host.log(.error, "detached, but its last flush failed: \(error)", "detach volume", address)
             return .failure(error)
@@ -167,7 +180,7 @@ extension StorageHost {
     /// Publishes what is not published with each request, such as lookups in caches: call it before metrics are
     /// collected.
     public func publishMetrics() {
-        for attachment in attachments.withLock({ Array($0.values) }) { attachment.metered.publish() }
+        for attachment in attachments.withLock({ Array($0.values) }) { attachment.publishMetrics() }
     }
 
     /// The volume that this process has attached for writing.

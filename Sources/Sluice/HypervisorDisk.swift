@@ -53,7 +53,7 @@ public struct HypervisorDisk: Equatable, Sendable {
         let filter = [("driver", "throttle")] + common + [("throttle-group", group)]
         block.insert(common[1], at: 1)
         return [
-            "-object", "throttle-group," + Self.text([("id", group)] + limits.qemuOptions),
+            "-object", limits.qemuObject(group),
             "-blockdev", Self.text(filter + block.map { ("file.\($0.0)", $0.1) }),
         ]
     }
@@ -89,7 +89,10 @@ public struct HypervisorDisk: Equatable, Sendable {
     }
 
     /// libvirt's `<disk>` element.
-    public var libvirtXML: String {
+    ///
+    /// With `reconnects` libvirt has QEMU wait for an export that restarts, as `qemuArguments` do. libvirt 9.0, which
+    /// Debian 12 has, does not know that element and its schema refuses it; newer ones take it.
+    public func libvirtXML(reconnects: Bool = false) -> String {
         let discard = isReadOnly ? "" : " discard='unmap'"
         var lines: [String] = []
         switch source {
@@ -111,9 +114,9 @@ public struct HypervisorDisk: Equatable, Sendable {
                 "  <driver name='qemu' type='raw'\(discard)/>",
                 "  <source protocol='nbd' name='\(Self.escaped(name))'>",
                 "    \(host)",
-                "    <reconnect delay='\(Self.reconnectDelay)'/>",
-                "  </source>",
             ]
+            if reconnects { lines.append("    <reconnect delay='\(Self.reconnectDelay)'/>") }
+            lines.append("  </source>")
         }
         lines.append("  <target dev='vda' bus='virtio'/>")
         if let limits { lines += limits.libvirtLines }

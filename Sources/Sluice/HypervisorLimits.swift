@@ -17,14 +17,15 @@ struct HypervisorLimits: Equatable, Sendable {
         burst = policy.burstIOPS.flatMap { $0 > maximum ? $0 : nil }
     }
 
-    /// The properties of QEMU's `throttle-group`.
-    var qemuOptions: [(String, String)] {
-        var options = [("limits.iops-total", "\(maximum)")]
+    /// QEMU's `throttle-group` with the name `id`, as JSON: the only form that takes limits by their stable names.
+    func qemuObject(_ id: String) -> String {
+        var limits = [("iops-total", maximum)]
         if let burst {
-            options += [("limits.iops-total-max", "\(burst)")]
-            options += [("limits.iops-total-max-length", "\(Self.burstSeconds)")]
+            limits += [("iops-total-max", burst), ("iops-total-max-length", UInt64(Self.burstSeconds))]
         }
-        return options + [("limits.iops-size", "\(Self.operationByteCount)")]
+        limits.append(("iops-size", UInt64(Self.operationByteCount)))
+        let members = limits.map { "\"\($0)\":\($1)" }.joined(separator: ",")
+        return "{\"qom-type\":\"throttle-group\",\"id\":\"\(id)\",\"limits\":{\(members)}}"
     }
 
     /// libvirt's `<iotune>` element, indented as a child of `<disk>`.

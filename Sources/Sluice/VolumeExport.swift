@@ -1,5 +1,6 @@
 import BlockStorage
 import IORuntime
+import Metrics
 import NBDExport
 
 /// Where and how a volume is exported.
@@ -30,11 +31,18 @@ public final class VolumeExport: Sendable {
     /// Where clients connect, with the ports that the system chose.
     public let listeners: [Socket.Address]
     private let server: NBDServer
+    private let clients: Meter
 
     public var address: VolumeAddress { attachment.address }
 
-    private init(_ attachment: Attachment, _ server: NBDServer, _ listeners: [Socket.Address]) {
+    private init(
+        _ attachment: Attachment, _ server: NBDServer, _ listeners: [Socket.Address], _ metrics: any MetricsFactory
+    ) {
         (self.attachment, self.server, self.listeners) = (attachment, server, listeners)
+        let clients = Meter(
+            label: "sluice_export_clients", dimensions: [("volume", "\(attachment.address)")], factory: metrics)
+        self.clients = clients
+        attachment.publishMetrics { clients.set(server.statistics.connections) }
     }
 
     /// Exports an attached volume, and detaches it if that fails.
@@ -53,7 +61,7 @@ public final class VolumeExport: Sendable {
                     try await server.listen(on: wanted, allowsInsecureRemote: options.allowsInsecureRemote))
             }
             try await attachment.publish(listeners: listeners.map(\.description))
-            return VolumeExport(attachment, server, listeners)
+            return VolumeExport(attachment, server, listeners, host.metrics)
         } catch {
             try? await started?.stop()
             try? await attachment.detach()
@@ -61,15 +69,13 @@ public final class VolumeExport: Sendable {
         }
     }
 
-    /// The clients that are connected now.
-    public var clientCount: Int { server.statistics.connections }
-
     /// Answers the requests in flight, disconnects clients, flushes and closes the volume. Throws what the flush or
     /// the close throws, and has ended everything all the same.
     public func stop() async throws(StorageError) {
         var failure: StorageError?
         do throws(StorageError) { try await server.stop() } catch { failure = error }
         do throws(StorageError) { try await attachment.detach() } catch { failure = failure ?? error }
+        clients.destroy()
         if let failure { throw failure }
     }
 }

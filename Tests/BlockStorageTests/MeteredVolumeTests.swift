@@ -44,16 +44,6 @@ import Testing
         try await volume.close()
         #expect(metrics.liveCount == 0)
     }
-
-    @Test("without a backend requests go through all the same")
-    func noBackend() async throws {
-        let volume = MeteredVolume(
-            StrictVolume(size: 4096), volume: "pool/web", metrics: NOOPMetricsHandler.instance)
-        try await volume.write([5], at: 1)
-        #expect(try await volume.read(1..<2) == [5])
-        #expect(volume.stack.hasPrefix("metered("))
-        try await volume.close()
-    }
 }
 
 /// Says what it is told of its lookups.

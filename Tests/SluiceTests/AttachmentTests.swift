@@ -15,7 +15,7 @@ import Testing
         try await holder.createVolume(fast("v"), .init(raw: 1 << 20))
         let attachment = try await holder.attach(fast("v"))
         #expect(attachment.mode == .exclusive && attachment.enforcer == .none)
-        #expect(attachment.stack == "metered(attachment(memory))")
+        #expect(attachment.stack == "attachment(memory)")
         try await attachment.volume.write(bytes.rawBytes, at: 10)
 
         let seen = try #require(try await other.runningAttachments().first)
@@ -40,6 +40,21 @@ import Testing
         #expect(try await other.volumeDetails(fast("v")).attachment == nil)
         #expect(try FileManager.default.contentsOfDirectory(atPath: site.home + "/run").isEmpty)
         try await other.deleteVolume(fast("v"))
+    }
+
+    @Test("Where there is a metrics backend, an attached volume is measured until it is detached")
+    func metrics() async throws {
+        let site = try TestSite()
+        let metrics = PrometheusMetrics()
+        let host = try await site.host(metrics: metrics)
+        try await host.createVolume(fast("v"), .init(raw: 1 << 20))
+        let attachment = try await host.attach(fast("v"))
+        #expect(attachment.stack == "metered(attachment(memory))")
+        try await attachment.volume.write(bytes.rawBytes, at: 0)
+        host.publishMetrics()
+        #expect(metrics.text().contains("\nsluice_volume_bytes_total{volume=\"fast/v\",operation=\"write\"} 3\n"))
+        try await attachment.detach()
+        #expect(metrics.text() == "")
     }
 
     @Test("Readers share a volume, and one host's detach ends all of its own")

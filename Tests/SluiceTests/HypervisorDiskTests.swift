@@ -23,7 +23,7 @@ import Testing
                     + "backing.backing.file.filename=/srv/root.raw",
             ])
         #expect(
-            disk.libvirtXML == """
+            disk.libvirtXML() == """
                 <disk type='file' device='disk'>
                   <driver name='qemu' type='qcow2' discard='unmap'/>
                   <source file='/srv/a,b/web.qcow2'/>
@@ -50,7 +50,7 @@ import Testing
                 == "driver=nbd,node-name=sluice-web,read-only=on,server.type=unix,server.path=/run/a&b's.sock,"
                 + "export=fast/web,reconnect-delay=300")
         #expect(
-            disk.libvirtXML == """
+            disk.libvirtXML(reconnects: true) == """
                 <disk type='network' device='disk'>
                   <driver name='qemu' type='raw'/>
                   <source protocol='nbd' name='fast/web'>
@@ -72,14 +72,14 @@ import Testing
         #expect(
             disk.qemuArguments == [
                 "-object",
-                "throttle-group,id=sluice-web-limits,limits.iops-total=500,limits.iops-total-max=1500,"
-                    + "limits.iops-total-max-length=60,limits.iops-size=4096",
+                #"{"qom-type":"throttle-group","id":"sluice-web-limits","limits":{"iops-total":500,"#
+                    + #""iops-total-max":1500,"iops-total-max-length":60,"iops-size":4096}}"#,
                 "-blockdev",
                 "driver=throttle,node-name=sluice-web,discard=unmap,throttle-group=sluice-web-limits,"
                     + "file.driver=raw,file.discard=unmap,file.file.driver=file,file.file.filename=/srv/web",
             ])
         #expect(
-            disk.libvirtXML.contains(
+            disk.libvirtXML().contains(
                 """
                   <iotune>
                     <total_iops_sec>500</total_iops_sec>

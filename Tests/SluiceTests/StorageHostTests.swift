@@ -1,6 +1,7 @@
 import BlockStorage
 import Foundation
 import IORuntime
+import Metrics
 import StorageConformance
 import SystemPackage
 import Testing
@@ -29,8 +30,8 @@ struct TestSite {
     }
 
     /// A host with the pools `fast` and `slow`.
-    func host() async throws -> StorageHost {
-        let host = try await StorageHost.open(home: home, drivers: [driver])
+    func host(metrics: any MetricsFactory = NOOPMetricsHandler.instance) async throws -> StorageHost {
+        let host = try await StorageHost.open(home: home, drivers: [driver], metrics: metrics)
         try await host.addPool(PoolRegistration(name: "fast", url: "memory:///fast", tags: ["ssd", "eu"]))
         try await host.addPool(PoolRegistration(name: "slow", url: "memory:///slow", tags: ["eu"]))
         return host

@@ -6,15 +6,21 @@ extension VolumeCommand {
     struct XML: HostCommand {
         static let configuration = CommandConfiguration(
             commandName: "xml", abstract: "Print the libvirt <disk> element of a volume.",
-            discussion: "While the volume is served, the disk is its NBD export.\n\nExample: sluice volume xml fast/web"
-        )
+            discussion: """
+                While the volume is served, the disk is its NBD export. The limits of its policy are in it where the \
+                hypervisor enforces them: for files, and for exports that were started so.
+
+                Example: sluice volume xml fast/web
+                """)
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "POOL/NAME or POOL/NAME@SNAPSHOT.")
         var volume: VolumeAddress
+        @Flag(help: "Let guests wait for an export that restarts; for libvirt newer than 9.0.")
+        var reconnect = false
 
         func run(_ context: CommandContext) async throws -> ExitCode {
-            let xml = try await context.host.hypervisorDisk(volume).libvirtXML
+            let xml = try await context.host.hypervisorDisk(volume).libvirtXML(reconnects: reconnect)
             return context.print(["xml": .string(xml)], xml)
         }
     }
