@@ -128,6 +128,8 @@ public final class StorageHost: Sendable {
 
     /// Finishes or undoes what dead processes of this host had begun.
     private func recover() async {
+        let count = await RunningAttachment.removeLeftovers(in: home.run)
+        if count > 0 { logger.notice("swept what \(count) attachments of dead processes had left") }
         do {
             for (token, intent) in try await intents.pending() {
                 let place = "\(intent.pool)/\(intent.volume)"

@@ -135,7 +135,7 @@ import Testing
         #expect(arguments[1].contains("reconnect-delay="))
         let options = arguments[1].replacing("node-name=\(node),", with: "")
         try await shell.tool("qemu-io", "--image-opts", options, "-c", "write -P 9 0 64k", "-c", "read -P 9 0 64k")
-        #expect(try await shell.run("volume", "xml", "p/v").output.contains("<reconnect delay="))
+        #expect(try await shell.run("volume", "xml", "p/v", "--reconnect").output.contains("<reconnect delay="))
         #expect(await serve.end(SIGTERM) == 0)
     }
 }
