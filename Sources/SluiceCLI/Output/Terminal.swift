@@ -1,4 +1,5 @@
 import Foundation
+import IORuntime
 import SystemPackage
 
 /// Standard output and standard error.
@@ -6,7 +7,8 @@ struct Terminal: Sendable {
     /// Columns of the terminal that standard output is, nil where it is none.
     static var width: Int? {
         guard isatty(STDOUT_FILENO) == 1 else { return nil }
-        return ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) } ?? 80
+        return TerminalSize.columns(of: .standardOutput)
+            ?? ProcessInfo.processInfo.environment["COLUMNS"].flatMap { Int($0) } ?? 80
     }
 
     static var isErrorTerminal: Bool { isatty(STDERR_FILENO) == 1 }
