@@ -19,14 +19,21 @@ struct AccountsFile: Sendable {
     /// Opens the file, and makes it where it is missing: of several who do so at once, one wins.
     static func open(in store: any FileStore) async throws(StorageError) -> AccountsFile {
         do throws(StorageError) {
-            return AccountsFile(file: try await store.open(HiddenName.accounts, .write))
+            return try await openExisting(in: store)
         } catch {
             if error.code != .notFound { throw error }
         }
         try await store.publish(
             [UInt8](repeating: UInt8(ascii: " "), count: byteCount), as: HiddenName.accounts,
             draft: HiddenName.accountsDraftPrefix)
-        return AccountsFile(file: try await store.open(HiddenName.accounts, .write))
+        return try await openExisting(in: store)
+    }
+
+    private static func openExisting(in store: any FileStore) async throws(StorageError) -> AccountsFile {
+        let file = try await store.open(HiddenName.accounts, .write)
+        // Whatever cut it.
+        if file.volume.geometry.size < byteCount { try await file.volume.resize(to: UInt64(byteCount)) }
+        return AccountsFile(file: file)
     }
 
     func lock() async throws(StorageError) {
