@@ -75,19 +75,19 @@ extension FilePool {
     }
 
     public func listVolumes() async throws(StorageError) -> [VolumeDescription] {
-        var volumes: [VolumeDescription] = []
-        for file in try await files() where file.declaration?.kind != .template {
-            volumes.append(await describe(file).description)
-        }
-        return volumes
+        await describe(try await files().filter { $0.declaration?.kind != .template })
     }
 
     public func listTemplates() async throws(StorageError) -> [VolumeDescription] {
-        var templates: [VolumeDescription] = []
-        for file in try await files() where file.declaration?.kind == .template {
-            templates.append(await describe(file).description)
-        }
-        return templates
+        await describe(try await files().filter { $0.declaration?.kind == .template })
+    }
+
+    private func describe(_ files: [PoolFile]) async -> [VolumeDescription] {
+        await readFacts(of: files.filter { $0.declaration?.format == .qcow2 })
+        var descriptions: [VolumeDescription] = []
+        descriptions.reserveCapacity(files.count)
+        for file in files { descriptions.append(await describe(file).description) }
+        return descriptions
     }
 
     public func describeVolume(_ name: String) async throws(StorageError) -> VolumeDescription {
@@ -117,6 +117,30 @@ extension FilePool {
             return (description, error)
         }
     }
+
+    /// Has the facts of many images at hand that are not yet, as far as the beginnings of their files tell them.
+    func readFacts(of files: [PoolFile]) async {
+        let unknown = files.filter { images.facts($0.status) == nil }
+        let parts = stride(from: 0, to: unknown.count, by: Self.beginningsAtOnce).map {
+            unknown[$0..<min($0 + Self.beginningsAtOnce, unknown.count)]
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for (index, part) in parts.enumerated() {
+                if index >= 4 { await group.next() }
+                group.addTask {
+                    let beginnings = await self.store.beginnings(of: part.map(\.name), count: Self.beginningByteCount)
+                    for (file, bytes) in zip(part, beginnings) {
+                        guard let bytes, let facts = ImageFacts(beginning: bytes) else { continue }
+                        self.images.remember(facts, of: file.status)
+                    }
+                }
+            }
+        }
+    }
+
+    private static let beginningsAtOnce = 256
+    /// Enough for the header and the name of a backing file that most programs write, in bytes.
+    private static let beginningByteCount = 1024
 
     /// What the image in a file says of itself; only asked of files that nobody declared to be raw.
     func facts(of file: PoolFile) async throws(StorageError) -> ImageFacts {

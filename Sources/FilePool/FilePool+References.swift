@@ -38,8 +38,11 @@ extension FilePool {
     /// counts too, because a reference too many only keeps a file.
     func references(to target: PoolFile) async throws(StorageError) -> [String] {
         var names: [String] = []
-        for file in try await files(unnameable: true)
-        where file.name != target.name && file.declaration?.format != .raw {
+        let files = try await files(unnameable: true)
+        let statuses = Dictionary(files.map { ($0.name, $0.status) }) { first, _ in first }
+        let candidates = files.filter { $0.name != target.name && $0.declaration?.format != .raw }
+        await readFacts(of: candidates)
+        for file in candidates {
             let facts: ImageFacts
             do throws(StorageError) {
                 facts = try await self.facts(of: file)
@@ -49,7 +52,7 @@ extension FilePool {
                 throw error
             }
             for reference in [facts.backingFile, facts.dataFile] {
-                guard let reference, try await refers(reference, to: target) else { continue }
+                guard let reference, try await refers(reference, to: target, among: statuses) else { continue }
                 names.append(file.name)
                 break
             }
@@ -57,13 +60,14 @@ extension FilePool {
         return names
     }
 
-    private func refers(_ reference: String, to target: PoolFile) async throws(StorageError) -> Bool {
+    private func refers(
+        _ reference: String, to target: PoolFile, among files: [String: FileStatus]
+    ) async throws(StorageError) -> Bool {
         if reference.hasPrefix("json:") { return reference.contains(target.name) }
         let path = reference.hasPrefix("file:") ? String(reference.dropFirst("file:".count)) : reference
-        if let status = try? await store.status(of: path, followsLinks: true) {
-            if status.device == target.status.device && status.inode == target.status.inode { return true }
-            return false
-        }
+        var status = files[path]
+        if status == nil { status = try? await store.status(of: path, followsLinks: true) }
+        if let status { return status.device == target.status.device && status.inode == target.status.inode }
         return path.split(separator: "/").last.map(String.init) == target.name
     }
 

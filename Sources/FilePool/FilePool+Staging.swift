@@ -169,24 +169,21 @@ extension FilePool {
         }
         try await store.remove(probe.name)
         try? await probe.guardian.volume.close()
-        let entries = try await store.entries(in: "")
-        var present = Set(entries.map(\.name))
-        for entry in entries where entry.name.hasPrefix(HiddenName.stagingPrefix) && entry.status.isRegularFile {
-            if isOurs(entry.name)
-                || now - max(entry.status.modifiedAt, entry.status.changedAt) > Self.foreignIdleTime
-            {
-                if (try? await removeIfAbandoned(entry.name)) == true { present.remove(entry.name) }
+        var present = Set(try await store.names(in: ""))
+        for name in present where name.hasPrefix(HiddenName.stagingPrefix) {
+            guard let status = try await statusIfPresent(name), status.isRegularFile else { continue }
+            if isOurs(name) || now - max(status.modifiedAt, status.changedAt) > Self.foreignIdleTime {
+                if (try? await removeIfAbandoned(name)) == true { present.remove(name) }
             }
         }
-        let suspects = try await store.entries(in: HiddenName.declarations).filter { !present.contains($0.name) }
+        let suspects = try await store.names(in: HiddenName.declarations).filter { !present.contains($0) }
         if !suspects.isEmpty {
             try await withAccounts { (accounts) async throws(StorageError) in
-                for suspect in suspects {
-                    guard let status = try await self.linkStatus(of: suspect.name),
-                        try await self.isAbandoned(
-                            suspect.name, accounts.declaration(of: suspect.name), status, now: now)
+                for name in suspects {
+                    guard let status = try await self.linkStatus(of: name),
+                        try await self.isAbandoned(name, accounts.declaration(of: name), status, now: now)
                     else { continue }
-                    try await accounts.declare(suspect.name, nil)
+                    try await accounts.declare(name, nil)
                 }
             }
         }

@@ -13,6 +13,8 @@ public protocol FileStore: Sendable {
     func status(of name: String, followsLinks: Bool) async throws(StorageError) -> FileStatus
     /// What the directory `name` holds; this directory for an empty name.
     func entries(in name: String) async throws(StorageError) -> [Directory.Entry]
+    /// The names in the directory `name`; of this directory for an empty name.
+    func names(in name: String) async throws(StorageError) -> [String]
     /// Throws `alreadyExists` when something has that name.
     func makeDirectory(_ name: String) async throws(StorageError)
     /// Throws `alreadyExists` when something has that name.
@@ -20,6 +22,8 @@ public protocol FileStore: Sendable {
     func targetOfSymbolicLink(_ name: String) async throws(StorageError) -> String
     /// The targets of all symbolic links in the directory `name`, by their names.
     func targetsOfSymbolicLinks(in name: String) async throws(StorageError) -> [String: String]
+    /// The first `count` bytes of each of the files, or all where it has fewer; nil for what cannot be read now.
+    func beginnings(of names: [String], count: Int) async -> [[UInt8]?]
     /// Throws `alreadyExists`, and changes nothing, when something has the new name and `replacing` is false.
     func rename(_ name: String, to newName: String, replacing: Bool) async throws(StorageError)
     /// A second name for a file. Throws `alreadyExists` when something has it.
@@ -31,6 +35,11 @@ public protocol FileStore: Sendable {
 }
 
 extension FileStore {
+    /// As `entries` has them; a store that has a faster way takes it.
+    public func names(in name: String) async throws(StorageError) -> [String] {
+        try await entries(in: name).map(\.name)
+    }
+
     /// One call for each; a store that has a faster way takes it.
     public func targetsOfSymbolicLinks(in name: String) async throws(StorageError) -> [String: String] {
         var targets: [String: String] = [:]
@@ -44,6 +53,9 @@ extension FileStore {
         }
         return targets
     }
+
+    /// Nothing: whoever asks reads each file himself then.
+    public func beginnings(of names: [String], count: Int) async -> [[UInt8]?] { names.map { _ in nil } }
 }
 
 /// How a file of a store is opened.

@@ -12,6 +12,16 @@ struct ImageFacts: Sendable {
     /// Why the image could not be read.
     var failure: StorageError?
 
+    init() {}
+
+    /// The facts of the image that begins so; nil when that does not tell all of them.
+    init?(beginning bytes: [UInt8]) {
+        guard let header = try? QCOW2Header(beginning: bytes), header.snapshotCount == 0 else { return nil }
+        virtualSize = header.size
+        backingFile = header.backingFile
+        dataFile = header.dataFile
+    }
+
     /// Reads the facts of the image in `volume`, which is closed after that.
     static func read(from volume: any ResizableVolume) async -> ImageFacts {
         var facts = ImageFacts()

@@ -58,6 +58,10 @@ public final class LocalFileStore: FileStore {
         }
     }
 
+    public func names(in name: String) async throws(StorageError) -> [String] {
+        try await attempt("list", name) { (directory) async throws(SystemError) in try await directory.names(in: name) }
+    }
+
     public func makeDirectory(_ name: String) async throws(StorageError) {
         try await attempt("create directory", name) { (directory) async throws(SystemError) in
             try await directory.makeDirectory(name)
@@ -80,6 +84,10 @@ public final class LocalFileStore: FileStore {
         try await attempt("read links in", name) { (directory) async throws(SystemError) in
             try await directory.targetsOfSymbolicLinks(in: name)
         }
+    }
+
+    public func beginnings(of names: [String], count: Int) async -> [[UInt8]?] {
+        await directory.beginnings(of: names, count: count)
     }
 
     public func rename(_ name: String, to newName: String, replacing: Bool) async throws(StorageError) {

@@ -70,6 +70,11 @@ public final class Directory: Sendable {
         }
     }
 
+    /// The names in the directory `name` (empty: this one) except `.` and `..`.
+    public func names(in name: String = "") async throws(SystemError) -> [String] {
+        try await collect(from: name) { (entry, _) throws(SystemError) in entry }
+    }
+
     /// The targets of the symbolic links in the directory `name` (empty: this one), by their names.
     public func targetsOfSymbolicLinks(in name: String = "") async throws(SystemError) -> [String: String] {
         let links = try await collect(from: name) { (entry, opened) throws(SystemError) -> (String, String)? in
@@ -124,6 +129,23 @@ public final class Directory: Sendable {
         }
     }
 
+    /// The first `count` bytes of each of the files, or all where it has fewer; nil for what cannot be read or is no
+    /// regular file. One call for many small reads.
+    public func beginnings(of names: [String], count: Int) async -> [[UInt8]?] {
+        await blocking.run { [descriptor] in
+            names.map { name in
+                let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+                let file = unsafe name.withCString { unsafe openat(descriptor, $0, flags) }
+                guard file >= 0 else { return nil }
+                defer { _ = Glibc.close(file) }
+                // Sound: the kernel writes no more than the buffer holds and says how much that is.
+                return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+                    initialized = max(0, unsafe pread(file, buffer.baseAddress, buffer.count, 0))
+                }
+            }
+        }
+    }
+
     /// Makes a directory; throws `EEXIST` when something has that name.
     public func makeDirectory(_ name: String, permissions: FilePermissions = .ownerReadWriteExecute)
         async throws(SystemError)
@@ -155,7 +177,7 @@ public final class Directory: Sendable {
             (buffer) throws(SystemError) in
             guard let memory = buffer.baseAddress else { return "" }
             let count = try checked("readlinkat") {
-                unsafe name.withPlatformString { unsafe readlinkat(directory, $0, memory, buffer.count) }
+                unsafe name.withCString { unsafe readlinkat(directory, $0, memory, buffer.count) }
             }
             return unsafe String(decoding: UnsafeRawBufferPointer(start: memory, count: count), as: UTF8.self)
         }
@@ -233,7 +255,7 @@ public final class Directory: Sendable {
         var status = stat()
         let flags = (followsLinks ? 0 : AT_SYMLINK_NOFOLLOW) | (name.isEmpty ? AT_EMPTY_PATH : 0)
         _ = try checked("fstatat") {
-            Int(unsafe name.withPlatformString { unsafe fstatat(directory, $0, &status, flags) })
+            Int(unsafe name.withCString { unsafe fstatat(directory, $0, &status, flags) })
         }
         return FileStatus(status)
     }

@@ -46,8 +46,42 @@ extension QCOW2Header {
 
     /// Decodes the first cluster of an image, given whole. Throws `corrupt`, naming the field, for anything invalid.
     public init(_ bytes: [UInt8]) throws(StorageError) {
-        clusterBits = try Self.checkStart(bytes)
+        let clusterBits = try Self.checkStart(bytes)
         guard bytes.count >= 1 << clusterBits else { throw Self.invalid("the first cluster is cut short") }
+        try self.init(bytes, clusterBits: clusterBits)
+    }
+
+    /// As `init(_:)`, given only the first bytes of the image; nil when the header is longer than that.
+    public init?(beginning bytes: [UInt8]) throws(StorageError) {
+        let clusterBits = try Self.checkStart(bytes)
+        guard Self.isComplete(bytes, clusterBits: clusterBits) else { return nil }
+        try self.init(bytes, clusterBits: clusterBits)
+    }
+
+    /// Whether the bytes hold all of the header, its extensions and the name of the backing file.
+    private static func isComplete(_ bytes: [UInt8], clusterBits: Int) -> Bool {
+        if bytes.count >= 1 << clusterBits { return true }
+        var position = version2ByteCount
+        if bytes.bigEndian(at: 4) as UInt32 == 3 {
+            guard bytes.count >= version3ByteCount else { return false }
+            position = Int(bytes.bigEndian(at: FieldOffset.headerByteCount) as UInt32)
+        }
+        guard position <= bytes.count else { return false }
+        let backing: UInt64 = bytes.bigEndian(at: FieldOffset.backingFile)
+        if backing != 0 {
+            let length: UInt32 = bytes.bigEndian(at: FieldOffset.backingFile + 8)
+            return backing <= UInt64(bytes.count) && UInt64(length) <= UInt64(bytes.count) - backing
+        }
+        while bytes.count - position >= 8 {
+            if QCOW2HeaderExtension.Kind(rawValue: bytes.bigEndian(at: position)) == .end { return true }
+            let length = Int(bytes.bigEndian(at: position + 4) as UInt32)
+            position = min(position + 8 + (length + 7) / 8 * 8, bytes.count)
+        }
+        return false
+    }
+
+    private init(_ bytes: [UInt8], clusterBits: Int) throws(StorageError) {
+        self.clusterBits = clusterBits
         version = bytes.bigEndian(at: 4)
         size = bytes.bigEndian(at: FieldOffset.size)
         encryptionMethod = bytes.bigEndian(at: 32)
@@ -103,7 +137,7 @@ extension QCOW2Header {
     private mutating func decodeBackingFile(_ bytes: [UInt8], headerByteCount: Int) throws(StorageError) {
         let offset: UInt64 = bytes.bigEndian(at: FieldOffset.backingFile)
         let length: UInt32 = bytes.bigEndian(at: FieldOffset.backingFile + 8)
-        var extensionsEnd = 1 << clusterBits
+        var extensionsEnd = min(1 << clusterBits, bytes.count)
         if offset != 0 {
             guard length <= QCOW2Limits.backingFileName else {
                 throw Self.invalid("the backing file name has \(length) bytes, more than 1023")

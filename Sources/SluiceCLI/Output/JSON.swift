@@ -71,6 +71,11 @@ extension JSON: CustomStringConvertible {
 
     private static func write(_ string: String, to text: inout String) {
         text += "\""
+        if string.isPrintableASCII, !string.utf8.contains(UInt8(ascii: "\"")), !string.utf8.contains(UInt8(ascii: "\\"))
+        {
+            text += string + "\""
+            return
+        }
         for scalar in string.unicodeScalars {
             switch scalar {
             case "\"": text += "\\\""
