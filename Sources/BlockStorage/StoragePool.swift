@@ -72,9 +72,18 @@ public protocol StoragePool: Sendable {
     func listTemplates() async throws(StorageError) -> [VolumeDescription]
     /// Throws `busy`, naming them, while clones exist.
     func deleteTemplate(_ name: String) async throws(StorageError)
+
+    /// Finishes or undoes what the pool had recorded in its `IntentLog` when its process died. Again is harmless.
+    func recover(_ intent: Intent) async throws(StorageError)
 }
 
 extension StoragePool {
+    public func recover(_ intent: Intent) async throws(StorageError) {
+        throw StorageError(
+            .notSupported, "recover", at: "\(name)/\(intent.volume)",
+            why: "the pool knows no operation '\(intent.operation)'")
+    }
+
     public func breakLock(of volume: String) async throws(StorageError) {
         throw StorageError(
             .notSupported, "break lock", at: "\(name)/\(volume)", why: "its locks end with the process that holds them")
@@ -370,14 +379,13 @@ public struct QoSPolicy: Hashable, Sendable, Codable {
     }
 }
 
-/// Where a workflow of several steps records what it is about to do, so that a crash can be finished or undone.
+/// Where a pool records what it is about to do in several steps, so that a crash can be finished or undone.
 public protocol IntentLog: Sendable {
-    /// Records an intent durably before it is acted on. `undo` names what to remove, in the words of its pool.
+    /// Records an intent durably before it is acted on. What it was begun for is finished or undone by the pool's
+    /// `recover` if this process dies.
     func begin(_ intent: Intent) async throws(StorageError) -> IntentToken
     /// The work is done, or undone: forget it.
     func end(_ token: IntentToken) async throws(StorageError)
-    /// What an earlier process left unfinished.
-    func pending() async throws(StorageError) -> [(IntentToken, Intent)]
 }
 
 public struct IntentToken: Hashable, Sendable {

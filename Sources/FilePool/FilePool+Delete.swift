@@ -1,5 +1,6 @@
 import BlockStorage
 import IORuntime
+import QCOW2
 
 extension FilePool {
     public func deleteVolume(_ name: String, policy: DeletePolicy) async throws(StorageError) {
@@ -54,6 +55,9 @@ extension FilePool {
             }
             try await undeclare(file.name)
             try await store.remove(hidden)
+            // What a writer that died had not flushed dies with its image. The file is still open: nobody else can
+            // have its number, and a journal by that.
+            journal(of: file.status)?.remove()
             try await store.synchronize(HiddenName.declarations)
             try await store.synchronize("")
         }

@@ -6,6 +6,11 @@ extension FilePool {
     /// Images between a volume and the bottom of its backing chain, at most.
     static let longestChain = 32
 
+    /// The journal of an image's writers; nil where there is none.
+    func journal(of status: FileStatus) -> QCOW2Journal? {
+        options.journalDirectory.map { QCOW2Journal(directory: $0, identity: "\(status.device):\(status.inode)") }
+    }
+
     public func openVolume(_ reference: VolumeReference, mode: OpenMode) async throws(StorageError) -> any Volume {
         let (file, declaration) = try await findManaged(reference.name, "open volume")
         if let snapshot = reference.snapshot {
@@ -91,9 +96,7 @@ extension FilePool {
         options.isReadOnly = use == .reading
         options.snapshot = snapshot
         // Only the image that is asked for may have had a writer; readers see what it had acknowledged, too.
-        if images.isEmpty, let directory = self.options.journalDirectory {
-            options.journal = QCOW2Journal(directory: directory, identity: "\(status.device):\(status.inode)")
-        }
+        if images.isEmpty { options.journal = journal(of: status) }
         if let backing = header.backingFile {
             let (below, format) = try await backingFile(backing, declaredAs: header.backingFormat, of: name)
             options.backing = try await open(below, format, .reading, snapshot: nil, above: chain)

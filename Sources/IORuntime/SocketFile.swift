@@ -22,11 +22,17 @@ public struct SocketFile: Sendable {
         return try await bind(path)
     }
 
-    /// Removes a socket file that nobody listens on; leaves anything else at `path` as it is.
+    /// Removes a socket file that nobody listens on, or whose server died just now; leaves anything else at `path` as it
+    /// is.
     public static func removeStale(_ path: String) async {
         guard let lock = try? await lockDirectory(of: path) else { return }
         defer { try? lock.close() }
-        await stale(path)?.remove()
+        // The kernel takes a ring apart after its process is gone, and its sockets listen until then.
+        for _ in 0..<40 {
+            guard (try? FileStatus(at: FilePath(path), followsLinks: false)) != nil else { return }
+            if let stale = await stale(path) { return stale.remove() }
+            await IOExecutor.sleep(for: .milliseconds(25))
+        }
     }
 
     /// The socket file at `path` that nobody listens on.

@@ -25,6 +25,9 @@ public struct QCOW2Journal: Sendable {
         self.identity = identity
     }
 
+    /// Removes what is left of it; for an image that is deleted.
+    public func remove() { MappedFile.remove(path) }
+
     var path: FilePath {
         FilePath(directory).appending("qcow2-\(String(Self.hash(identity), radix: 16)).journal")
     }

@@ -141,14 +141,17 @@ extension StorageHost {
     public func attach(
         _ volume: VolumeAddress, _ options: AttachOptions = AttachOptions()
     ) async throws(StorageError) -> Attachment {
-        let attachment = try await prepareAttachment(volume, options)
-        do throws(StorageError) {
-            try await attachment.publish()
-        } catch {
-            try? await attachment.detach()
-            throw error
+        try await materialise(volume.volume)
+        return try await withVolumes("attach volume", shared: [volume]) { () async throws(StorageError) in
+            let attachment = try await prepareAttachment(volume, options)
+            do throws(StorageError) {
+                try await attachment.publish()
+            } catch {
+                try? await attachment.detach()
+                throw error
+            }
+            return attachment
         }
-        return attachment
     }
 
     /// Ends all that this process does with the volume. One that is not attached is detached already.
@@ -161,7 +164,7 @@ extension StorageHost {
         if let failure { throw failure }
     }
 
-    /// An attachment that nobody sees yet.
+    /// An attachment that nobody sees yet. The lock of the volume is held until that is published.
     func prepareAttachment(
         _ volume: VolumeAddress, _ options: AttachOptions
     ) async throws(StorageError) -> Attachment {
@@ -173,7 +176,7 @@ extension StorageHost {
                 .notSupported, "attach volume", at: "\(volume)",
                 why: "\(enforcer.rawValue) cannot enforce its policy: \(storage.rawValue) does")
         }
-        let opened = try await openVolume(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly)
+        let opened = try await open(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly)
         return try await Attachment(volume, opened, mode: options.mode, enforcer: enforcer, host: self)
     }
 

@@ -1,90 +1,99 @@
 import BlockStorage
 import Foundation
 import GRDB
-import IORuntime
-import SystemPackage
 
 /// What is being done, and by which process.
-private struct IntentRecord: Codable, Sendable, FetchableRecord, MutablePersistableRecord {
+private struct IntentRow: Codable, Sendable, FetchableRecord, MutablePersistableRecord {
     static let databaseTableName = "intent"
 
     var id: Int64?
-    /// The byte of the lock file that the process holds while it lives.
-    var owner: Int64
-    /// An `Intent`, as JSON.
+    var processID: Int32
+    /// A `Workflow`, as JSON.
     var content: String
 
     mutating func didInsert(_ inserted: InsertionSuccess) { id = inserted.rowID }
+
+    /// Nil for what only another version can read.
+    var recorded: RecordedWorkflow? {
+        guard let id, let workflow = try? JSONDecoder().decode(Workflow.self, from: Data(content.utf8)) else {
+            return nil
+        }
+        return RecordedWorkflow(token: IntentToken(id: id), workflow: workflow, processID: processID)
+    }
 }
 
-/// The catalog's intents. A process proves that it is alive by a lock on a byte of a file that is its own: the kernel
-/// drops it when the process dies, however it dies.
-final class CatalogIntents: IntentLog {
-    private let catalog: Catalog
-    private let owner = Int64.random(in: 1...(Int64.max - 1))
-    private let lock: File
+/// A workflow that is under way, or whose process died.
+struct RecordedWorkflow: Equatable, Sendable {
+    var token: IntentToken
+    var workflow: Workflow
+    /// Of the process that began it.
+    var processID: Int32
+}
 
-    init(_ catalog: Catalog, lockFile: FilePath) async throws(StorageError) {
-        self.catalog = catalog
-        do {
-            lock = try await File.open(lockFile, [.write, .create, .noFollow], permissions: [.ownerReadWrite])
-            // Random in 63 bits: nobody else holds it.
-            _ = try await lock.lock(.exclusive, Self.byte(owner))
-        } catch {
-            throw StorageError(error, "open intent log", at: lockFile.string)
-        }
-    }
+/// The catalog's intents. Whoever runs a workflow holds the locks of its volumes: whoever gets one of those locks and
+/// finds an intent knows that nobody runs it any more.
+struct CatalogIntents: IntentLog {
+    let catalog: Catalog
 
-    func begin(_ intent: Intent) async throws(StorageError) -> IntentToken {
-        let record = IntentRecord(owner: owner, content: try Self.encode(intent))
-        let id = try await catalog.write("record intent") { database in try record.inserted(database).id }
+    func begin(_ workflow: Workflow) async throws(StorageError) -> IntentToken {
+        let row = IntentRow(
+            processID: ProcessInfo.processInfo.processIdentifier, content: try Self.encode(workflow))
+        let id = try await catalog.write("record intent") { database in try row.inserted(database).id }
         return IntentToken(id: id ?? 0)
     }
 
-    func end(_ token: IntentToken) async throws(StorageError) {
-        try await catalog.write("end intent") { database in _ = try IntentRecord.deleteOne(database, key: token.id) }
-    }
-
-    /// What processes that are dead left unfinished. It belongs to this process from now on, so that no two take it up.
-    func pending() async throws(StorageError) -> [(IntentToken, Intent)] {
-        let records = try await catalog.read("read intents") { database in
-            try IntentRecord.order(Column("id")).fetchAll(database)
-        }
-        var orphans: [Int64] = []
-        for candidate in Set(records.map(\.owner)) where candidate != owner {
-            do {
-                if try await !lock.isLockedByOther(.exclusive, Self.byte(candidate)) { orphans.append(candidate) }
-            } catch {
-                throw StorageError(error, "read intents", at: lock.path.string)
-            }
-        }
-        if orphans.isEmpty { return [] }
-        let (dead, me) = (orphans, owner)
-        let taken = try await catalog.write("take up intents") { database in
-            let taken = try IntentRecord.filter(dead.contains(Column("owner"))).order(Column("id")).fetchAll(database)
-            try IntentRecord.filter(dead.contains(Column("owner"))).updateAll(database, Column("owner").set(to: me))
-            return taken
-        }
-        return taken.compactMap { record in
-            guard let id = record.id, let intent = Self.decode(record.content) else { return nil }
-            return (IntentToken(id: id), intent)
+    /// Records how far a workflow is, in one transaction with `changes`.
+    func advance(
+        _ token: IntentToken, to workflow: Workflow,
+        _ changes: @escaping @Sendable (Database) throws -> Void = { _ in }
+    ) async throws(StorageError) {
+        let content = try Self.encode(workflow)
+        try await catalog.write("advance intent") { database in
+            try changes(database)
+            try IntentRow.filter(key: token.id).updateAll(database, Column("content").set(to: content))
         }
     }
 
-    private static func byte(_ owner: Int64) -> Range<UInt64> {
-        let start = UInt64(clamping: owner)
-        return start..<start + 1
+    /// Forgets a workflow that is done or undone, in one transaction with `changes`.
+    func end(
+        _ token: IntentToken, _ changes: @escaping @Sendable (Database) throws -> Void
+    ) async throws(StorageError) {
+        try await catalog.write("end intent") { database in
+            try changes(database)
+            _ = try IntentRow.deleteOne(database, key: token.id)
+        }
     }
 
-    private static func encode(_ intent: Intent) throws(StorageError) -> String {
+    /// All workflows that are recorded, in the order in which they began.
+    func all() async throws(StorageError) -> [RecordedWorkflow] {
+        try await catalog.read("read intents") { database in
+            try IntentRow.order(Column("id")).fetchAll(database).compactMap(\.recorded)
+        }
+    }
+
+    /// The workflows that change any of `volumes`, in the order in which they began.
+    func all(about volumes: some Collection<VolumeAddress>) async throws(StorageError) -> [RecordedWorkflow] {
+        try await all().filter { recorded in recorded.workflow.volumes.contains { volumes.contains($0) } }
+    }
+
+    /// How far the workflow is; nil when it has ended.
+    func workflow(_ token: IntentToken) async throws(StorageError) -> Workflow? {
+        try await catalog.read("read intent") { database in
+            try IntentRow.fetchOne(database, key: token.id)?.recorded?.workflow
+        }
+    }
+
+    // A pool's own intents.
+
+    func begin(_ intent: Intent) async throws(StorageError) -> IntentToken { try await begin(.pool(intent)) }
+
+    func end(_ token: IntentToken) async throws(StorageError) { try await end(token) { _ in } }
+
+    private static func encode(_ workflow: Workflow) throws(StorageError) -> String {
         do {
-            return String(decoding: try JSONEncoder().encode(intent), as: UTF8.self)
+            return String(decoding: try JSONEncoder().encode(workflow), as: UTF8.self)
         } catch {
             throw StorageError(.internalError, "record intent", why: "\(error)")
         }
-    }
-
-    private static func decode(_ content: String) -> Intent? {
-        try? JSONDecoder().decode(Intent.self, from: Data(content.utf8))
     }
 }

@@ -41,6 +41,17 @@ extension Catalog {
                 table.column("content", .text).notNull()
             }
         }
+        migrator.registerMigration("2") { database in
+            // Where a volume was cloned from, when its pool cannot say any more.
+            try database.alter(table: "volume") { table in table.add(column: "template", .text) }
+            // Intents are typed now, and the locks of their volumes say whether they are under way.
+            try database.drop(table: "intent")
+            try database.create(table: "intent") { table in
+                table.autoIncrementedPrimaryKey("id")
+                table.column("processID", .integer).notNull()
+                table.column("content", .text).notNull()
+            }
+        }
         return migrator
     }()
 }

@@ -3,7 +3,7 @@ import GRDB
 import Templates
 
 /// What was imported as a template, so that the same import need not be done again.
-private struct TemplateRow: Codable, Sendable, FetchableRecord, PersistableRecord {
+struct TemplateRow: Codable, Equatable, Sendable, FetchableRecord, PersistableRecord {
     static let databaseTableName = "template"
 
     var pool: String
@@ -12,6 +12,14 @@ private struct TemplateRow: Codable, Sendable, FetchableRecord, PersistableRecor
     var checksum: String?
     var sourceSize: Int64
     var virtualSize: Int64
+
+    init(_ record: TemplateRecord, _ template: VolumeAddress) {
+        pool = template.pool
+        name = template.name
+        checksum = record.checksum?.description
+        sourceSize = Int64(clamping: record.sourceSize)
+        virtualSize = Int64(clamping: record.virtualSize)
+    }
 }
 
 extension Catalog {
@@ -26,16 +34,5 @@ extension Catalog {
             checksum: row.checksum.flatMap { try? Checksum($0) }, sourceSize: sourceSize, virtualSize: size)
     }
 
-    func save(_ record: TemplateRecord, ofTemplate name: String, in pool: String) async throws(StorageError) {
-        let row = TemplateRow(
-            pool: pool, name: name, checksum: record.checksum?.description,
-            sourceSize: Int64(clamping: record.sourceSize), virtualSize: Int64(clamping: record.virtualSize))
-        try await write("record template") { database in try row.save(database) }
-    }
-
-    func deleteTemplate(_ name: String, in pool: String) async throws(StorageError) {
-        try await write("forget template") { database in
-            _ = try TemplateRow.deleteOne(database, key: ["pool": pool, "name": name])
-        }
-    }
+    static func save(_ template: TemplateRow, _ database: Database) throws { try template.save(database) }
 }

@@ -15,12 +15,16 @@ struct VolumeRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableR
     /// In bytes, with `lazyFormat`, while the volume has not been made yet.
     var lazySize: Int64?
     var lazyFormat: VolumeFormat?
+    /// `POOL/NAME[@SNAPSHOT]` that it was cloned from, before it was moved to a pool without that.
+    var template: String?
 
     init(pool: String, name: String, provisioning: ProvisioningType) {
         self.pool = pool
         self.name = name
         self.provisioning = provisioning
     }
+
+    var address: VolumeAddress { VolumeAddress(pool: pool, name: name) }
 
     /// The policy, nil where nothing is limited or promised.
     var qos: QoSPolicy? {
@@ -61,25 +65,34 @@ extension Catalog {
     }
 
     func save(_ volume: VolumeRecord) async throws(StorageError) {
-        try await write("record volume") { database in try volume.save(database) }
+        try await write("record volume") { try Self.save(volume, $0) }
     }
 
-    func deleteVolume(_ name: String, in pool: String) async throws(StorageError) {
-        try await write("forget volume") { database in
-            _ = try VolumeRecord.deleteOne(database, key: ["pool": pool, "name": name])
-        }
+    static func save(_ volume: VolumeRecord, _ database: Database) throws { try volume.save(database) }
+
+    /// Saves the record of a volume that has just been made, unless it has one. That of a volume which was allocated
+    /// and not made gives way.
+    static func complete(_ volume: VolumeRecord, _ database: Database) throws {
+        let existing = try VolumeRecord.fetchOne(database, key: ["pool": volume.pool, "name": volume.name])
+        if existing == nil || existing?.lazySize != nil { try volume.save(database) }
     }
 
-    /// Gives a record a new name or pool; one that is there under the new name is replaced.
-    func moveVolume(
-        _ name: String, in pool: String, to newName: String, in newPool: String
-    ) async throws(StorageError) {
-        try await write("rename volume") { database in
-            guard var record = try VolumeRecord.fetchOne(database, key: ["pool": pool, "name": name]) else { return }
-            try record.delete(database)
-            record.pool = newPool
-            record.name = newName
-            try record.save(database)
+    /// Forgets what is recorded of a volume or template.
+    static func forget(_ volume: VolumeAddress, _ database: Database) throws {
+        let key = ["pool": volume.pool, "name": volume.name]
+        _ = try VolumeRecord.deleteOne(database, key: key)
+        _ = try TemplateRow.deleteOne(database, key: key)
+    }
+
+    /// Gives a volume's record a new name or pool; one that is there under the new name is replaced.
+    static func move(_ volume: VolumeAddress, to target: VolumeAddress, _ database: Database) throws {
+        try forget(target, database)
+        guard var record = try VolumeRecord.fetchOne(database, key: ["pool": volume.pool, "name": volume.name]) else {
+            return
         }
+        try record.delete(database)
+        record.pool = target.pool
+        record.name = target.name
+        try record.save(database)
     }
 }

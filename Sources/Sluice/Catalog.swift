@@ -10,9 +10,14 @@ import SystemPackage
 /// A SQLite database of mode 0600, shared by every process that uses the same home. It never holds a secret. GRDB runs
 /// each access on a queue of its own, so none of them blocks an I/O executor.
 final class Catalog: Sendable {
-    let database: DatabaseQueue
+    /// Called before and after each transaction that writes; what it throws, the write throws.
+    typealias WriteObserver = @Sendable () throws(StorageError) -> Void
 
-    init(_ home: StorageHome) async throws(StorageError) {
+    let database: DatabaseQueue
+    private let observer: WriteObserver?
+
+    init(_ home: StorageHome, observer: WriteObserver? = nil) async throws(StorageError) {
+        self.observer = observer
         let path = home.catalog
         do {
             // Made with its mode: SQLite would take the mode from the umask, and gives its side files that of this one.
@@ -30,6 +35,8 @@ final class Catalog: Sendable {
         do {
             database = try await BlockingPool.shared.run { () throws in
                 let database = try DatabaseQueue(path: path.string, configuration: chosen)
+                // An intent that is recorded must outlive a power failure: what it announces does.
+                try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
                 try Self.migrate(database, lockFile: home.path.appending("catalog.lock"))
                 return database
             }
@@ -65,7 +72,11 @@ final class Catalog: Sendable {
     func write<Result: Sendable>(
         _ what: String, _ body: @escaping @Sendable (Database) throws -> Result
     ) async throws(StorageError) -> Result {
-        do { return try await database.write(body) } catch { throw StorageError(catalog: error, what) }
+        try observer?()
+        let result: Result
+        do { result = try await database.write(body) } catch { throw StorageError(catalog: error, what) }
+        try observer?()
+        return result
     }
 }
 

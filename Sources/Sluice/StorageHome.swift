@@ -12,6 +12,8 @@ public struct StorageHome: Hashable, Sendable {
     private static let catalogName = "catalog.sqlite"
 
     var catalog: FilePath { path.appending(Self.catalogName) }
+    /// One byte a volume or template.
+    var operationLocks: FilePath { path.appending("operations.lock") }
     var secrets: FilePath { path.appending("secrets") }
     /// One record of each attachment, and the control socket of those that may write.
     var run: FilePath { path.appending("run") }

@@ -6,7 +6,7 @@ extension StorageHost {
     /// Makes a volume that holds the disk in an image file of this host.
     ///
     /// Throws `unsafeImage` for a QCOW2 image that refers to other files or is damaged, `busy` while another program
-    /// writes the file, and `alreadyExists` when the name is taken.
+    /// writes the file, and `alreadyExists` when the name is taken by a volume that holds anything else.
     public func importVolume(
         _ volume: VolumeAddress, from file: FilePath, _ format: ImageFile.Format
     ) -> StorageOperation<VolumeDetails> {
@@ -19,7 +19,7 @@ extension StorageHost {
         _ volume: VolumeAddress, from file: FilePath, _ format: ImageFile.Format,
         _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) -> VolumeDetails {
-        let pool = try await pool(volume.pool)
+        try VolumeName.check(volume.name)
         let disk: any Volume
         do {
             disk = try await ImageFile.open(file, format)
@@ -27,13 +27,11 @@ extension StorageHost {
             throw error.at(file.string)
         }
         try await closing(disk) { () async throws(StorageError) in
-            let request = CreateRequest(size: disk.geometry.size, format: pool.formats.first ?? .raw)
-            try await fill(volume, in: pool, request) { (made) async throws(StorageError) in
-                try await disk.copy(
-                    to: made, CopyOptions(destinationReadsZero: true, progress: { report(OperationProgress($0)) }))
+            try await withVolumes("import volume", exclusive: [volume]) { () async throws(StorageError) in
+                let request = try await createRequest(size: disk.geometry.size, format: nil, qos: nil, in: volume.pool)
+                try await fill(volume, request, from: disk, CopyOptions(report))
             }
         }
-        try await catalog.save(VolumeRecord(pool: volume.pool, name: volume.name, provisioning: .thin))
         return try await details(of: volume)
     }
 

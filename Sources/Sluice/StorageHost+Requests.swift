@@ -76,9 +76,11 @@ extension StorageHost {
     /// Makes the volume what it was at the snapshot; `busy` while it is in use.
     public func revert(_ volume: VolumeAddress, to snapshot: String) async throws(StorageError) {
         try VolumeName.check(snapshot, as: "snapshot name")
-        try await refuseWhileServed(volume, "revert volume")
         try await materialise(volume.volume)
-        try await pool(volume.pool).revert(volume.name, to: snapshot)
+        try await withVolumes("revert volume", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "revert volume")
+            try await pool(volume.pool).revert(volume.name, to: snapshot)
+        }
     }
 
     /// Protects a snapshot from being deleted, or ends that.
@@ -108,9 +110,18 @@ extension StorageHost {
 
     /// Performs the request in this process.
     func perform(_ request: VolumeRequest, on volume: VolumeAddress) async throws(StorageError) -> VolumeReply {
-        let pool = try await pool(volume.pool)
-        let keepsLazy = if case .setQoS = request { true } else { request == .info }
-        if !keepsLazy { try await materialise(volume) }
+        if request.needsVolume { try await materialise(volume) }
+        guard request.changesVolume else { return try await perform(request, on: volume, in: pool(volume.pool)) }
+        return try await withVolumes("change volume", exclusive: [volume]) { () async throws(StorageError) in
+            // Somebody else may have attached it while this one was waiting.
+            if attachedVolume(volume) == nil { try await refuseWhileServed(volume, "change volume", as: .exclusive) }
+            return try await perform(request, on: volume, in: pool(volume.pool))
+        }
+    }
+
+    private func perform(
+        _ request: VolumeRequest, on volume: VolumeAddress, in pool: any StoragePool
+    ) async throws(StorageError) -> VolumeReply {
         switch request {
         case .info:
             return .details(try await details(of: volume))
@@ -149,13 +160,8 @@ extension StorageHost {
         guard var lazy = try await catalog.volume(volume.name, in: volume.pool), lazy.lazySize != nil else {
             return try await pool.setQoS(policy, of: volume.name)
         }
-        do {
-            try await pool.setQoS(policy, of: volume.name)
-        } catch  where error.code == .notSupported || error.code == .notFound {
-            // The pool holds no reservation for it.
-        }
         try lazy.setQoS(policy)
-        try await catalog.save(lazy)
+        try await setPolicy(ofLazy: lazy)
     }
 
     /// What this process knows of the volume.
@@ -176,7 +182,8 @@ extension StorageHost {
             pool: volume.pool, name: volume.name, path: description.path, format: description.format,
             virtualSize: description.virtualSize, allocatedSize: description.allocatedSize,
             provisioning: record?.provisioning ?? description.provisioning,
-            template: description.template.map { "\(volume.pool)/\($0)" }, snapshots: description.snapshots,
+            template: description.template.map { "\(volume.pool)/\($0)" } ?? record?.template,
+            snapshots: description.snapshots,
             qos: description.qos, enforcedBy: attachment?.enforcer ?? (pool.can(.qosMaximum) ? .array : .none),
             minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details)
     }

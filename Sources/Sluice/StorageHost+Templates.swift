@@ -12,10 +12,13 @@ extension StorageHost {
         _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum? = nil
     ) -> StorageOperation<ImportedTemplate> {
         StorageOperation { report throws(StorageError) in
-            try await self.importTemplate(template, from: source, format, checksum: checksum, report)
+            try await self.withVolumes("import template", exclusive: [template]) { () async throws(StorageError) in
+                try await self.importTemplate(template, from: source, format, checksum: checksum, report)
+            }
         }
     }
 
+    /// The lock of the template is held.
     private func importTemplate(
         _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum?,
         _ report: @escaping OperationProgress.Report
@@ -28,18 +31,30 @@ extension StorageHost {
             scratchDirectory: FilePath(ProcessInfo.processInfo.environment["TMPDIR"] ?? "/var/tmp"))
         work.recorded = recorded
         work.progress = { report(OperationProgress($0)) }
-        let imported: ImportedTemplate
-        do {
-            imported = try await work.run(into: pool)
-        } catch {
-            throw error.at(source.name)
+        return try await run(.importTemplate(template, nil)) { token throws(StorageError) in
+            work.publish = { (staged, record) async throws(StorageError) in
+                let row = TemplateRow(record, template)
+                try await self.intents.advance(token, to: .importTemplate(template, row))
+                return try await self.uncancelled { () async throws(StorageError) in
+                    let published = try await staged.publish()
+                    try await self.intents.end(token) { try Catalog.save(row, $0) }
+                    return published
+                }
+            }
+            let imported: ImportedTemplate
+            do throws(StorageError) {
+                imported = try await work.run(into: pool)
+            } catch {
+                throw error.at(source.name)
+            }
+            if imported.wasThere {
+                // A checksum that was compared once is not forgotten by an import without one.
+                let isKnown = imported.record.checksum == nil && recorded?.checksum != nil
+                let row = TemplateRow(imported.record, template)
+                try await intents.end(token) { if !isKnown { try Catalog.save(row, $0) } }
+            }
+            return imported
         }
-        // A checksum that was compared once is not forgotten by an import without one.
-        let isKnown = imported.wasThere && imported.record.checksum == nil && recorded?.checksum != nil
-        if !isKnown, imported.record != recorded {
-            try await catalog.save(imported.record, ofTemplate: template.name, in: template.pool)
-        }
-        return imported
     }
 
     /// The pool's templates, sorted by name.
@@ -49,9 +64,14 @@ extension StorageHost {
 
     /// Deletes a template; one that is not there is deleted already. Throws `busy`, naming them, while clones exist.
     public func deleteTemplate(_ template: VolumeAddress) async throws(StorageError) {
-        try await refuseWhileServed(template, "delete template")
-        try await pool(template.pool).deleteTemplate(template.name)
-        try await catalog.deleteTemplate(template.name, in: template.pool)
+        try await withVolumes("delete template", exclusive: [template]) { () async throws(StorageError) in
+            try await refuseWhileServed(template, "delete template")
+            let pool = try await pool(template.pool)
+            try await run(.delete(template)) { token throws(StorageError) in
+                try await pool.deleteTemplate(template.name)
+                try await intents.end(token) { try Catalog.forget(template, $0) }
+            }
+        }
     }
 
     /// Throws `alreadyExists` for the name of a volume that is recorded and not made yet: no pool knows of it.

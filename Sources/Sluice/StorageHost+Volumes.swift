@@ -1,7 +1,7 @@
 import BlockStorage
 
 /// `POOL/NAME` or `POOL/NAME@SNAPSHOT`.
-public struct VolumeAddress: Hashable, Sendable, CustomStringConvertible {
+public struct VolumeAddress: Hashable, Codable, Sendable, CustomStringConvertible {
     public var pool: String
     public var reference: VolumeReference
 
@@ -65,38 +65,61 @@ extension StorageHost {
         _ volume: VolumeAddress, _ requirements: VolumeRequirements
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(volume.name)
-        let pool = try await pool(volume.pool)
         var record = VolumeRecord(pool: volume.pool, name: volume.name, provisioning: requirements.provisioning)
         try record.setQoS(requirements.qos)
         if requirements.isLazy {
             record.lazySize = try VolumeRecord.integer(requirements.size)
             record.lazyFormat = requirements.format
         }
-        if let existing = try await catalog.volume(volume.name, in: volume.pool), existing.lazySize != nil {
-            guard existing == record else { throw Self.taken(volume, "an unlike lazy volume has that name") }
+        return try await withVolumes("create volume", exclusive: [volume]) { [record] () async throws(StorageError) in
+            try await create(record, requirements)
             return try await details(of: volume)
         }
-        if requirements.isLazy {
-            guard try await !exists(volume) else { throw Self.taken(volume, "a volume has that name") }
-            try await reserve(volume, requirements.request)
-        } else {
+    }
+
+    /// The lock of the volume is held.
+    private func create(_ record: VolumeRecord, _ requirements: VolumeRequirements) async throws(StorageError) {
+        let volume = record.address
+        let existing = try await catalog.volume(volume.name, in: volume.pool)
+        if let existing, existing.lazySize != nil {
+            guard existing == record else { throw Self.taken(volume, "an unlike lazy volume has that name") }
+            return
+        }
+        if requirements.isLazy { return try await allocate(record) }
+        let isThere = try await exists(volume)
+        let pool = try await pool(volume.pool)
+        guard !isThere else {
+            // The pool says whether it is the same one.
             _ = try await pool.createVolume(volume.name, requirements.request)
+            if existing == nil { try await catalog.save(record) }
+            return
         }
-        try await catalog.save(record)
-        return try await details(of: volume)
+        // What takes long can be cancelled: it is built under a name of its own, so that nobody else's can be undone.
+        let temporaryName = requirements.provisioning == .fat ? Workflow.temporaryName() : nil
+        try await run(.make(record, builtAs: temporaryName)) { token throws(StorageError) in
+            if let temporaryName {
+                _ = try await pool.createVolume(temporaryName, requirements.request)
+                try await name(temporaryName, record, token)
+            } else {
+                try await make(record, token) { () async throws(StorageError) in
+                    _ = try await pool.createVolume(volume.name, requirements.request)
+                }
+            }
+        }
     }
 
-    private static func taken(_ volume: VolumeAddress, _ why: String) -> StorageError {
+    /// Makes a volume by one call of its pool, and records it.
+    func make(
+        _ record: VolumeRecord, _ token: IntentToken, _ body: @escaping @Sendable () async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        try await uncancelled { () async throws(StorageError) in
+            try await body()
+            try await self.intents.end(token) { try Catalog.save(record, $0) }
+        }
+    }
+
+    static func taken(_ volume: VolumeAddress, _ why: String) -> StorageError {
         StorageError(.alreadyExists, "create volume", at: "\(volume)", why: why)
-    }
-
-    func exists(_ volume: VolumeAddress) async throws(StorageError) -> Bool {
-        do {
-            _ = try await pool(volume.pool).describeVolume(volume.name)
-            return true
-        } catch  where error.code == .notFound {
-            return false
-        }
     }
 
     /// The pool that has all `tags` and the most room for `size` bytes.
@@ -142,24 +165,56 @@ extension StorageHost {
         _ report: @escaping OperationProgress.Report
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(target.name)
-        try await materialise(source.volume)
-        if source.pool == target.pool {
-            let pool = try await pool(target.pool)
-            _ = try await namingHolder(of: source, "clone volume") { () async throws(StorageError) in
-                try await pool.cloneVolume(source.reference, as: target.name, request)
-            }
-        } else {
+        guard source.pool == target.pool else {
             guard request.isFull else {
                 throw StorageError(
                     .notSupported, "clone volume", at: "\(source) to \(target)",
                     why: "a linked clone lives in the pool of its source: use --full")
             }
-            try await copyVolume(source, to: target, size: request.size, qos: request.qos, report)
+            return try await copy(source, to: target, request, verifies: false, report)
         }
+        try await materialise(source.volume)
         var record = VolumeRecord(pool: target.pool, name: target.name, provisioning: .thin)
         try record.setQoS(request.qos)
-        try await catalog.save(record)
-        return try await details(of: target)
+        return try await withVolumes("clone volume", exclusive: [target], shared: [source]) {
+            [record] () async throws(StorageError) in
+            try await namingHolder(of: source, "clone volume") { () async throws(StorageError) in
+                try await clone(source, record, request)
+            }
+            return try await details(of: target)
+        }
+    }
+
+    /// Clones inside a pool. The locks of both volumes are held.
+    private func clone(
+        _ source: VolumeAddress, _ record: VolumeRecord, _ request: CloneRequest
+    ) async throws(StorageError) {
+        let target = record.address
+        let pool = try await pool(target.pool)
+        try await refuseLazyName(target, "clone volume")
+        if let existing = try await describe(target) {
+            if request.isFull {
+                let opened = try await open(source, mode: .readOnly)
+                return try await closing(opened) { () async throws(StorageError) in
+                    try await compare(opened, with: existing, record, size: request.size)
+                }
+            }
+            // The pool says whether it is the same one.
+            _ = try await pool.cloneVolume(source.reference, as: target.name, request)
+            if try await catalog.volume(target.name, in: target.pool) == nil { try await catalog.save(record) }
+            return
+        }
+        let temporaryName = request.isFull ? Workflow.temporaryName() : nil
+        try await run(.make(record, builtAs: temporaryName)) { token throws(StorageError) in
+            if let temporaryName {
+                _ = try await pool.cloneVolume(source.reference, as: temporaryName, request)
+                try await name(temporaryName, record, token)
+            } else {
+                try await make(record, token) { () async throws(StorageError) in
+                    _ = try await pool.cloneVolume(source.reference, as: target.name, request)
+                }
+            }
+        }
     }
 
     /// The pool's volumes, without templates, sorted by name.
@@ -185,66 +240,84 @@ extension StorageHost {
 
     /// Deletes a volume; one that is not there is deleted already.
     public func deleteVolume(_ volume: VolumeAddress, policy: DeletePolicy = .refuse) async throws(StorageError) {
-        try await refuseWhileServed(volume, "delete volume")
-        try await pool(volume.pool).deleteVolume(volume.name, policy: policy)
-        try await catalog.deleteVolume(volume.name, in: volume.pool)
+        try await withVolumes("delete volume", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "delete volume")
+            if try await catalog.volume(volume.name, in: volume.pool)?.lazySize != nil, try await exists(volume) {
+                // What has its name in the pool is somebody else's.
+                return try await catalog.write("forget volume") { try Catalog.forget(volume, $0) }
+            }
+            let pool = try await pool(volume.pool)
+            try await run(.delete(volume)) { token throws(StorageError) in
+                try await pool.deleteVolume(volume.name, policy: policy)
+                try await intents.end(token) { try Catalog.forget(volume, $0) }
+            }
+        }
     }
 
     /// Makes a linked clone independent of its template.
     public func flattenVolume(_ volume: VolumeAddress) async throws(StorageError) {
-        try await refuseWhileServed(volume, "flatten volume")
-        try await pool(volume.pool).flattenVolume(volume.name)
+        try await withVolumes("flatten volume", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "flatten volume")
+            try await pool(volume.pool).flattenVolume(volume.name)
+        }
     }
 
+    /// Gives a volume another name in its pool; one that has it already is left alone.
     public func renameVolume(_ volume: VolumeAddress, to newName: String) async throws(StorageError) {
         try VolumeName.check(newName)
-        try await refuseWhileServed(volume, "rename volume")
-        let record = try await catalog.volume(volume.name, in: volume.pool)
-        if record?.lazySize != nil {
-            let target = VolumeAddress(pool: volume.pool, name: newName)
-            guard try await !exists(target), try await catalog.volume(newName, in: volume.pool) == nil else {
-                throw Self.taken(target, "a volume has that name")
+        guard newName != volume.name else { return }
+        let target = VolumeAddress(pool: volume.pool, name: newName)
+        try await withVolumes("rename volume", exclusive: [volume, target]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "rename volume")
+            let isThere = try await exists(target)
+            let (old, new) = (
+                try await catalog.volume(volume.name, in: volume.pool),
+                try await catalog.volume(newName, in: volume.pool)
+            )
+            if old == nil, isThere || new?.lazySize != nil, try await !exists(volume) { return }
+            if old?.lazySize != nil { return try await moveLazy(volume, to: target) }
+            try await refuseLazyName(target, "rename volume")
+            let pool = try await pool(volume.pool)
+            try await run(.rename(volume, to: newName)) { token throws(StorageError) in
+                try await pool.renameVolume(volume.name, to: newName)
+                try await intents.end(token) { try Catalog.move(volume, to: target, $0) }
             }
-            do {
-                try await pool(volume.pool).renameVolume(volume.name, to: newName)
-            } catch  where error.code == .notFound {
-                // The pool holds no reservation for it.
-            }
-        } else {
-            try await pool(volume.pool).renameVolume(volume.name, to: newName)
         }
-        try await catalog.moveVolume(volume.name, in: volume.pool, to: newName, in: volume.pool)
     }
 
     /// Checks a volume's metadata, and repairs it where that is asked.
     public func checkVolume(
         _ volume: VolumeAddress, repair: CheckRepair = .none
     ) async throws(StorageError) -> CheckReport {
-        if repair == .none {
-            try await refuseWhileServed(volume, "check volume", as: .exclusive)
-        } else {
-            try await refuseWhileServed(volume, "repair volume")
-        }
         try await materialise(volume)
-        return try await pool(volume.pool).checkVolume(volume.name, repair: repair)
+        return try await withVolumes("check volume", exclusive: [volume]) { () async throws(StorageError) in
+            if repair == .none {
+                try await refuseWhileServed(volume, "check volume", as: .exclusive)
+            } else {
+                try await refuseWhileServed(volume, "repair volume")
+            }
+            return try await pool(volume.pool).checkVolume(volume.name, repair: repair)
+        }
     }
 
-    /// Takes over what is in the pool already, in the format that the caller declares.
+    /// Takes over what is in the pool already, in the format that the caller declares. All that there is to know of it
+    /// is in the pool.
     public func adoptVolume(
         _ volume: VolumeAddress, format: VolumeFormat
     ) async throws(StorageError) -> VolumeDetails {
-        let description = try await pool(volume.pool).adoptVolume(volume.name, format: format)
-        if try await catalog.volume(volume.name, in: volume.pool) == nil {
-            try await catalog.save(
-                VolumeRecord(pool: volume.pool, name: volume.name, provisioning: description.provisioning))
+        try await withVolumes("adopt volume", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseLazyName(volume, "adopt volume")
+            _ = try await pool(volume.pool).adoptVolume(volume.name, format: format)
+            return try await details(of: volume)
         }
-        return try await details(of: volume)
     }
 
     /// Ends a hold on the volume by a program that is dead, on any host.
     public func breakLock(of volume: VolumeAddress) async throws(StorageError) {
-        try await refuseWhileServed(volume, "break lock")
-        try await pool(volume.pool).breakLock(of: volume.name)
+        try await withVolumes("break lock", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "break lock")
+            try await pool(volume.pool).breakLock(of: volume.name)
+        }
     }
 
     /// Opens a volume, or a snapshot (read-only): exclusive for one writer, or shared between readers.
@@ -254,6 +327,15 @@ extension StorageHost {
         _ volume: VolumeAddress, mode: OpenMode, isDirect: Bool = false
     ) async throws(StorageError) -> any Volume {
         try await materialise(volume.volume)
+        return try await withVolumes("open volume", shared: [volume]) { () async throws(StorageError) in
+            try await open(volume, mode: mode, isDirect: isDirect)
+        }
+    }
+
+    /// As above, where the lock of the volume is held.
+    func open(
+        _ volume: VolumeAddress, mode: OpenMode, isDirect: Bool = false
+    ) async throws(StorageError) -> any Volume {
         let pool = isDirect ? try await directPool(volume.pool) : try await pool(volume.pool)
         return try await namingHolder(of: volume, "open volume") { () async throws(StorageError) in
             try await pool.openVolume(volume.reference, mode: mode)
@@ -273,19 +355,6 @@ extension StorageHost {
             }
             throw Self.held(by: holder, what)
         }
-    }
-
-    /// Makes a lazy volume that has not been made yet. Making it twice makes it once.
-    func materialise(_ volume: VolumeAddress) async throws(StorageError) {
-        guard var record = try await catalog.volume(volume.name, in: volume.pool),
-            let size = record.lazySize.flatMap({ UInt64(exactly: $0) }), let format = record.lazyFormat
-        else { return }
-        _ = try await pool(volume.pool).createVolume(
-            volume.name,
-            CreateRequest(size: size, format: format, provisioning: record.provisioning, qos: record.qos))
-        record.lazySize = nil
-        record.lazyFormat = nil
-        try await catalog.save(record)
     }
 
     static func held(by attachment: RunningAttachment, _ what: String) -> StorageError {

@@ -16,6 +16,11 @@ public final class StorageHost: Sendable {
     let catalog: Catalog
     let secrets: SecretStore
     let intents: CatalogIntents
+    let locks: OperationLocks
+    /// How long an operation waits for others on the same volume.
+    let operationWait: Duration
+    /// A private directory in memory for what must outlive a process and not the host; nil where there is none.
+    private let journalDirectory: String?
     let drivers: [String: PoolDriver]
     let logger: Logger
     private let pools = Locked<[String: OpenPool]>([:])
@@ -30,14 +35,17 @@ public final class StorageHost: Sendable {
     }
 
     private init(
-        home: StorageHome, catalog: Catalog, intents: CatalogIntents, drivers: [PoolDriver], logger: Logger,
-        metrics: any MetricsFactory
+        home: StorageHome, catalog: Catalog, drivers: [PoolDriver], operationWait: Duration, journalDirectory: String?,
+        logger: Logger, metrics: any MetricsFactory
     ) {
         self.home = home
         self.catalog = catalog
-        self.intents = intents
+        self.operationWait = operationWait
+        self.journalDirectory = journalDirectory
         self.logger = logger
         self.metrics = metrics
+        intents = CatalogIntents(catalog: catalog)
+        locks = OperationLocks(file: home.operationLocks)
         secrets = SecretStore(directory: home.secrets)
         self.drivers = Dictionary(drivers.map { ($0.scheme, $0) }, uniquingKeysWith: { first, _ in first })
     }
@@ -50,12 +58,22 @@ public final class StorageHost: Sendable {
         home: String = StorageHome.defaultPath, drivers: [PoolDriver] = PoolDriver.all,
         logger: Logger = Logger(label: "sluice"), metrics: any MetricsFactory = MetricsSystem.factory
     ) async throws(StorageError) -> StorageHost {
+        try await open(
+            home: home, drivers: drivers, logger: logger, metrics: metrics, operationWait: .seconds(10),
+            journalDirectory: defaultJournalDirectory(), observer: nil)
+    }
+
+    /// As above; `observer` sees every write of the catalog.
+    static func open(
+        home: String, drivers: [PoolDriver], logger: Logger, metrics: any MetricsFactory, operationWait: Duration,
+        journalDirectory: String?, observer: Catalog.WriteObserver?
+    ) async throws(StorageError) -> StorageHost {
         let home = try StorageHome(home)
-        let catalog = try await Catalog(home)
-        let intents = try await CatalogIntents(catalog, lockFile: home.path.appending("intents.lock"))
+        let catalog = try await Catalog(home, observer: observer)
         let host = StorageHost(
-            home: home, catalog: catalog, intents: intents, drivers: drivers, logger: logger, metrics: metrics)
-        await host.recover()
+            home: home, catalog: catalog, drivers: drivers, operationWait: operationWait,
+            journalDirectory: journalDirectory, logger: logger, metrics: metrics)
+        await host.recoverAll()
         return host
     }
 
@@ -105,7 +123,7 @@ public final class StorageHost: Sendable {
         return try await driver.open(
             PoolConfiguration(
                 name: record.name, url: url, secret: secret, intents: intents,
-                journalDirectory: Self.journalDirectory(), identity: record.identity,
+                journalDirectory: journalDirectory, identity: record.identity,
                 limits: record.limits(url), isDirect: isDirect))
     }
 
@@ -121,30 +139,8 @@ public final class StorageHost: Sendable {
     }
 
     /// A directory of this user in shared memory: it outlives a process, and not the host. Nil where that cannot be.
-    private static func journalDirectory() -> String? {
+    private static func defaultJournalDirectory() -> String? {
         let path = "/dev/shm/sluice-\(getuid())"
         return (try? StorageHome.makeDirectory(FilePath(path))) == nil ? nil : path
-    }
-
-    /// Finishes or undoes what dead processes of this host had begun.
-    private func recover() async {
-        let count = await RunningAttachment.removeLeftovers(in: home.run)
-        if count > 0 { logger.notice("swept what \(count) attachments of dead processes had left") }
-        do {
-            for (token, intent) in try await intents.pending() {
-                let place = "\(intent.pool)/\(intent.volume)"
-                do {
-                    try await recover(intent)
-                    try await intents.end(token)
-                    logger.notice("undid what an interrupted \(intent.operation) had left of \(place)")
-                } catch  where error.code == .notFound {
-                    try await intents.end(token)
-                } catch {
-                    logger.warning("cannot undo an interrupted \(intent.operation) of \(place) yet: \(error)")
-                }
-            }
-        } catch {
-            logger.warning("cannot read what interrupted operations left: \(error)")
-        }
     }
 }

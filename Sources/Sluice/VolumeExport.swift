@@ -90,8 +90,11 @@ extension StorageHost {
             throw StorageError(.invalidArgument, "export volume", at: "\(volume)", why: "it needs an address")
         }
         let isShared = options.isReadOnly || volume.snapshot != nil
-        let attachment = try await prepareAttachment(
-            volume, AttachOptions(mode: isShared ? .readOnly : .exclusive, enforcer: options.enforcer))
-        return try await VolumeExport.start(attachment, options, host: self)
+        try await materialise(volume.volume)
+        return try await withVolumes("export volume", shared: [volume]) { () async throws(StorageError) in
+            let attachment = try await prepareAttachment(
+                volume, AttachOptions(mode: isShared ? .readOnly : .exclusive, enforcer: options.enforcer))
+            return try await VolumeExport.start(attachment, options, host: self)
+        }
     }
 }

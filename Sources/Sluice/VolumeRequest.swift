@@ -13,6 +13,22 @@ enum VolumeRequest: Codable, Equatable, Sendable {
     case createSnapshot(String)
     case deleteSnapshot(String)
     case setProtected(Bool, snapshot: String)
+
+    /// Whether a volume that is allocated must be made for it.
+    var needsVolume: Bool {
+        switch self {
+        case .info, .setQoS: false
+        default: true
+        }
+    }
+
+    /// Whether it is done while nothing else is done to the volume.
+    var changesVolume: Bool {
+        switch self {
+        case .info, .map, .listSnapshots: false
+        case .setQoS, .resize, .createSnapshot, .deleteSnapshot, .setProtected: true
+        }
+    }
 }
 
 /// The answer to a `VolumeRequest`.

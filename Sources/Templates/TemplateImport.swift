@@ -27,6 +27,9 @@ public struct TemplateImport: Sendable {
     public var recorded: TemplateRecord?
     /// Called now and then, never twice at once.
     public var progress: (@Sendable (ImportProgress) -> Void)?
+    /// Publishes the template that is complete, for a caller that has to record it at that moment.
+    public var publish: @Sendable (any StagedTemplate, TemplateRecord) async throws(StorageError) -> VolumeDescription =
+        { (staged, _) async throws(StorageError) in try await staged.publish() }
 
     /// Imports `source` as the template `name`.
     public init(
@@ -121,7 +124,7 @@ public struct TemplateImport: Sendable {
             let template = try await finally({ await staged.discard() }) { () async throws(StorageError) in
                 try await disk.copy(to: staged.volume, copyOptions(verifies: verifies, destinationReadsZero: true))
                 try await input.checkUnchanged()
-                return try await staged.publish()
+                return try await publish(staged, record)
             }
             return ImportedTemplate(template: template, record: record, wasThere: false)
         } catch  where error.code == .alreadyExists {

@@ -48,7 +48,9 @@ import Testing
         #expect(try await catalog.pool("p") == pool)
         #expect(try await catalog.insert(PoolRecord(name: "p", url: "dir:///q", tags: [])) == pool)
         #expect(try await catalog.volume("v", in: "p") == volume)
-        try await catalog.moveVolume("v", in: "p", to: "w", in: "p")
+        try await catalog.write("move") { database in
+            try Catalog.move(VolumeAddress(pool: "p", name: "v"), to: VolumeAddress(pool: "p", name: "w"), database)
+        }
         #expect(try await catalog.volumes(in: "p").map(\.name) == ["w"])
         #expect(try await catalog.volume("w", in: "p")?.qos == QoSPolicy(minIOPS: 1, maxIOPS: 2))
         #expect(try await catalog.deletePool("p"))
@@ -92,45 +94,5 @@ import Testing
             try await group.waitForAll()
         }
         #expect(try await Catalog(StorageHome(path)).pools().count == 12)
-    }
-}
-
-@Suite struct CatalogIntentsTests {
-    private let intent = Intent(operation: "clone", pool: "p", volume: "v", details: ["path": "/p/v"])
-
-    @Test("An intent of a live process is its own, and that of a dead one goes to one other")
-    func recovery() async throws {
-        let directory = try TemporaryDirectory()
-        let catalog = try await Catalog(StorageHome(directory.appending("home")))
-        let lockFile = FilePath(directory.appending("intents.lock"))
-        var first: CatalogIntents? = try await CatalogIntents(catalog, lockFile: lockFile)
-        let token = try #require(try await first?.begin(intent))
-        let second = try await CatalogIntents(catalog, lockFile: lockFile)
-        #expect(try await second.pending().isEmpty)
-        // The lock goes with the open file, as it does when a process dies.
-        first = nil
-        let third = try await CatalogIntents(catalog, lockFile: lockFile)
-        // A program that another test is just starting has the file open until it runs.
-        var found: [(IntentToken, Intent)] = []
-        let deadline = ContinuousClock.now + .seconds(10)
-        while found.isEmpty, ContinuousClock.now < deadline {
-            found = try await second.pending() + third.pending()
-        }
-        #expect(found.map(\.0) == [token])
-        #expect(found.map(\.1) == [intent])
-        try await second.end(token)
-        #expect(try await third.pending().isEmpty)
-    }
-
-    @Test("An intent that has ended is forgotten")
-    func ending() async throws {
-        let directory = try TemporaryDirectory()
-        let catalog = try await Catalog(StorageHome(directory.appending("home")))
-        let lockFile = FilePath(directory.appending("intents.lock"))
-        var first: CatalogIntents? = try await CatalogIntents(catalog, lockFile: lockFile)
-        let token = try #require(try await first?.begin(intent))
-        try await first?.end(token)
-        first = nil
-        #expect(try await CatalogIntents(catalog, lockFile: lockFile).pending().isEmpty)
     }
 }
