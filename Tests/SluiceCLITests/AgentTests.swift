@@ -21,7 +21,7 @@ import Testing
                 "attached: qcow2(file:\(shell.directory)/fast/web, "
                     + "backing qcow2(file:\(shell.directory)/fast/debian))",
                 "read: \"\"", "attempt 1: busy (may be retried)", "attempt 2: notSupported (will not help to retry)",
-                "moved: slow/web template: none maximum: 5000", "read: \"Hello, disk!\"",
+                "moved: slow/web template: fast/debian maximum: 5000", "read: \"Hello, disk!\"",
             ])
         // Nothing is left in use, and nothing half done.
         let run = try FileManager.default.contentsOfDirectory(atPath: shell.home + "/run")

@@ -129,7 +129,13 @@ import Testing
             let path = try #require(made["path"] as? String)
             try await shell.tool("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", image, path)
         }
+        // Again is the same volume, while the file holds the same.
+        try await shell.run("volume", "import", "p/raw", image, "--format", "qcow2")
+        try await shell.tool("qemu-io", "-f", "qcow2", "-c", "write -P 6 2M 64k", image)
         try await shell.fails("alreadyExists", "volume", "import", "p/raw", image, "--format", "qcow2")
+        try await shell.run("volume", "export", "p/raw", shell.path("again"), "--format", "qcow2")
+        try FileManager.default.removeItem(atPath: image)
+        try FileManager.default.moveItem(atPath: shell.path("again"), toPath: image)
         try await shell.tool("qemu-img", "create", "-f", "qcow2", "-b", image, "-F", "qcow2", shell.path("overlay"))
         try await shell.fails("unsafeImage", "volume", "import", "p/w", shell.path("overlay"), "--format", "qcow2")
 

@@ -120,8 +120,9 @@ import Testing
         try await shell.run("volume", "create", "p/v", "--size", "8M", "--max-iops", "7")
         let path = try #require(try await shell.json("volume", "info", "p/v")["path"] as? String)
         try await shell.tool("qemu-io", "-f", "qcow2", "-c", "write -P 5 3M 1M", path)
-        try await shell.run("volume", "copy", "p/v", "q/copy")
-        try await shell.fails("alreadyExists", "volume", "copy", "p/v", "q/copy")
+        for _ in 0..<2 { try await shell.run("volume", "copy", "p/v", "q/copy", "--verify") }
+        try await shell.run("volume", "create", "q/other", "--size", "8M")
+        try await shell.fails("alreadyExists", "volume", "copy", "p/v", "q/other")
         let copy = try #require(try await shell.json("volume", "info", "q/copy")["path"] as? String)
         try await shell.tool("qemu-img", "compare", "-f", "qcow2", "-F", "qcow2", path, copy)
         try await shell.run("snapshot", "create", "p/v@s")
@@ -131,7 +132,7 @@ import Testing
         try await shell.fails("busy", "volume", "migrate", "p/v", "q")
         try await shell.fails("notFound", "volume", "info", "q/v")
         try await shell.run("volume", "delete", "p/clone")
-        try await shell.run("volume", "migrate", "p/v", "q")
+        for _ in 0..<2 { try await shell.run("volume", "migrate", "p/v", "q", "--verify") }
         try await shell.fails("notFound", "volume", "info", "p/v")
         let moved = try await shell.json("volume", "info", "q/v")
         #expect((moved["qos"] as? [String: Any])?["maxIOPS"] as? Int == 7)
