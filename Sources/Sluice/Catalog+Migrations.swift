@@ -52,6 +52,12 @@ extension Catalog {
                 table.column("content", .text).notNull()
             }
         }
+        migrator.registerMigration("template version") { database in
+            try database.alter(table: "template") { table in
+                // What the source said of its version, as JSON.
+                table.add(column: "version", .text)
+            }
+        }
         return migrator
     }()
 }

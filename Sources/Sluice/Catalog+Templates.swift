@@ -12,6 +12,8 @@ struct TemplateRow: Codable, Equatable, Sendable, FetchableRecord, PersistableRe
     var checksum: String?
     var sourceSize: Int64
     var virtualSize: Int64
+    /// What the source said of its version, as JSON.
+    var version: SourceVersion?
 
     init(_ record: TemplateRecord, _ template: VolumeAddress) {
         pool = template.pool
@@ -19,6 +21,7 @@ struct TemplateRow: Codable, Equatable, Sendable, FetchableRecord, PersistableRe
         checksum = record.checksum?.description
         sourceSize = Int64(clamping: record.sourceSize)
         virtualSize = Int64(clamping: record.virtualSize)
+        version = record.version
     }
 }
 
@@ -31,7 +34,8 @@ extension Catalog {
         guard let row, let sourceSize = UInt64(exactly: row.sourceSize), let size = UInt64(exactly: row.virtualSize)
         else { return nil }
         return TemplateRecord(
-            checksum: row.checksum.flatMap { try? Checksum($0) }, sourceSize: sourceSize, virtualSize: size)
+            checksum: row.checksum.flatMap { try? Checksum($0) }, sourceSize: sourceSize, virtualSize: size,
+            version: row.version)
     }
 
     static func save(_ template: TemplateRow, _ database: Database) throws { try template.save(database) }

@@ -6,8 +6,9 @@ import Templates
 extension StorageHost {
     /// Imports a template: checks, unpacks and inspects the source, and publishes a fresh copy of the disk in it.
     ///
-    /// Once more with the same source succeeds, and takes no time where a checksum is given. A template or volume
-    /// of that name that is another one throws `alreadyExists`; see `TemplateImport` for the other errors.
+    /// Once more with the same source succeeds, and takes no time where a checksum is given or a server vouches for the
+    /// version. A template or volume of that name that is another one throws `alreadyExists`; see `TemplateImport` for
+    /// the other errors. What became of a download's locations is in the result's `report`.
     public func importTemplate(
         _ template: VolumeAddress, from source: any TemplateSource, _ format: VolumeFormat, checksum: Checksum? = nil
     ) -> StorageOperation<ImportedTemplate> {
@@ -49,9 +50,10 @@ extension StorageHost {
             }
             if imported.wasThere {
                 // A checksum that was compared once is not forgotten by an import without one.
-                let isKnown = imported.record.checksum == nil && recorded?.checksum != nil
-                let row = TemplateRow(imported.record, template)
-                try await intents.end(token) { if !isKnown { try Catalog.save(row, $0) } }
+                var record = imported.record
+                record.checksum = record.checksum ?? recorded?.checksum
+                let row = TemplateRow(record, template)
+                try await intents.end(token) { try Catalog.save(row, $0) }
             }
             return imported
         }

@@ -72,6 +72,7 @@ public struct OperationProgress: Equatable, Sendable {
     init(_ progress: ImportProgress) {
         let phase: Phase =
             switch progress.phase {
+            case .downloading: .downloading
             case .reading: .reading
             case .unpacking: .unpacking
             case .copying: .copying

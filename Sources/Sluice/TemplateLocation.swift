@@ -5,31 +5,53 @@ import Templates
 
 /// Where an operator says that a template is: a path or a URL.
 public enum TemplateLocation {
-    /// What URLs this build cannot read yet begin with.
-    private static let unreadable = ["http", "https", "ftp", "nfs", "data"]
-
-    /// The source at `text`: the path of a file of this host, or a `file:` URL of one.
+    /// The source at `text`: the path of a file of this host, or a `file:`, `http:` or `https:` URL; a metalink, at any
+    /// of them, stands for the file that it describes. `download` bounds what servers may do.
     ///
-    /// Throws `notSupported` for the other URLs and for metalinks, and `invalidArgument` for what names no file.
-    public static func source(_ text: String) throws(StorageError) -> any TemplateSource {
+    /// Throws `notSupported` for the other URLs, and `invalidArgument` for what names no file.
+    public static func source(
+        _ text: String, _ download: DownloadOptions = DownloadOptions()
+    ) throws(StorageError) -> any TemplateSource {
         let scheme = text.prefix { $0 != ":" }.lowercased()
-        if scheme.count < text.count, scheme != "file", unreadable.contains(scheme) || text.contains("://") {
+        let hasScheme = scheme.count < text.count
+        if hasScheme, scheme == "http" || scheme == "https" { return try server(text, download) }
+        if hasScheme, scheme != "file", ["ftp", "nfs", "data"].contains(scheme) || text.contains("://") {
             // Never more of a URL than its scheme: there may be a password in it.
             throw StorageError(
                 .notSupported, "open template source", at: "\(scheme):…",
-                why: "this version of sluice imports files of this host only: download it, and import the file")
+                why: "templates come from files of this host, from http: and from https:")
         }
-        let path = scheme == "file" && scheme.count < text.count ? try filePath(text) : text
+        let path = hasScheme && scheme == "file" ? try filePath(text) : text
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw StorageError(.invalidArgument, "open template source", at: text, why: "it names no file")
         }
-        if [".metalink", ".meta4"].contains(where: path.lowercased().hasSuffix) {
-            throw StorageError(
-                .notSupported, "open template source", at: path,
-                why: "this version of sluice reads no metalinks: give the file itself, with --checksum")
-        }
-        return FileTemplateSource(path: FilePath(path))
+        return try file(FilePath(path), download)
     }
+
+    #if Downloads
+        private static func server(
+            _ url: String, _ download: DownloadOptions
+        ) throws(StorageError) -> any TemplateSource { try DownloadSource(url: url, download) }
+
+        private static func file(
+            _ path: FilePath, _ download: DownloadOptions
+        ) throws(StorageError) -> any TemplateSource {
+            DownloadSource.isMetalink(path.string)
+                ? DownloadSource(metalink: path, download) : FileTemplateSource(path: path)
+        }
+    #else
+        private static func server(
+            _ url: String, _ download: DownloadOptions
+        ) throws(StorageError) -> any TemplateSource {
+            throw StorageError(
+                .notSupported, "open template source", at: "\(url.prefix { $0 != ":" }):…",
+                why: "this build downloads nothing: download it, and import the file")
+        }
+
+        private static func file(
+            _ path: FilePath, _ download: DownloadOptions
+        ) throws(StorageError) -> any TemplateSource { FileTemplateSource(path: path) }
+    #endif
 
     /// The path of `file:/PATH`, `file:///PATH` or `file://localhost/PATH`.
     private static func filePath(_ url: String) throws(StorageError) -> String {

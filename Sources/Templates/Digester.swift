@@ -40,6 +40,15 @@ final class Digester: @unchecked Sendable {
         guard result == 1 else { throw StorageError(.internalError, "checksum", why: "libcrypto failed") }
     }
 
+    /// The checksum of the bytes that were added so far; more can follow.
+    func soFar() throws(StorageError) -> Checksum {
+        let copy = try Digester(algorithm)
+        guard unsafe EVP_MD_CTX_copy_ex(copy.context, context) == 1 else {
+            throw StorageError(.internalError, "checksum", why: "libcrypto failed")
+        }
+        return try copy.finish()
+    }
+
     /// The checksum of all bytes added; nothing can be added afterwards.
     func finish() throws(StorageError) -> Checksum {
         var bytes = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))

@@ -11,11 +11,7 @@ enum GuestImage {
     ) async throws(StorageError) -> any Volume {
         let signatures = try await ImageSignature.all(in: image)
         switch format {
-        case .raw:
-            guard signatures.isEmpty else {
-                throw refused(
-                    "it is declared raw and looks like \(names(signatures)): declare what it is, or convert it first")
-            }
+        case .raw: try checkRaw(signatures)
         case .qcow2:
             guard signatures == [.qcow2] else {
                 throw refused(
@@ -25,6 +21,14 @@ enum GuestImage {
             }
         }
         return try await openDeclared(image, format, limits: limits)
+    }
+
+    /// Throws `unsafeImage` where a raw image could be taken for anything else.
+    static func checkRaw(_ signatures: Set<ImageSignature>) throws(StorageError) {
+        guard signatures.isEmpty else {
+            throw refused(
+                "it is declared raw and looks like \(names(signatures)): declare what it is, or convert it first")
+        }
     }
 
     /// As `open`, for an image of the operator's own: a raw disk may hold anything.
@@ -46,17 +50,20 @@ enum GuestImage {
             options.isReadOnly = true
             disk = try await QCOW2Volume.open(image, options)
         }
-        let size = disk.geometry.size
-        guard size > 0, size <= limits.largestSize else {
-            throw refused("its disk has \(size) bytes; 1 to \(limits.largestSize) are allowed")
-        }
+        try check(size: disk.geometry.size, limits)
         return disk
     }
 
+    static func check(size: UInt64, _ limits: ImportLimits) throws(StorageError) {
+        guard size > 0, size <= limits.largestSize else {
+            throw refused("its disk has \(size) bytes; 1 to \(limits.largestSize) are allowed")
+        }
+    }
+
     /// Guests see sectors; a template that ends inside one was cut, or never was a disk.
-    static func checkSectors(_ disk: any Volume) throws(StorageError) {
-        guard disk.geometry.size % 512 == 0 else {
-            throw refused("its size, \(disk.geometry.size) bytes, is not a multiple of 512")
+    static func checkSectors(size: UInt64) throws(StorageError) {
+        guard size % 512 == 0 else {
+            throw refused("its size, \(size) bytes, is not a multiple of 512")
         }
     }
 

@@ -10,8 +10,8 @@ enum ImageSignature: String, CaseIterable {
     case gzip, bzip2, xz, zstd, zip
 
     /// The largest part of either end that is looked at, in bytes.
-    private static let headSize: UInt64 = 4096
-    private static let footerSize: UInt64 = 512
+    static let headSize: UInt64 = 4096
+    static let footerSize: UInt64 = 512
 
     /// Everything that `volume` could be taken for. Reads at most 4.5 KiB.
     static func all(in volume: any Volume) async throws(StorageError) -> Set<ImageSignature> {

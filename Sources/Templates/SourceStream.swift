@@ -11,7 +11,7 @@ final class SourceStream: @unchecked Sendable {
 
     let name: String
     private let input: any TemplateInput
-    private let digester: Digester?
+    private let digesters: [Digester]
     private let buffer = IOBuffer(byteCount: blockSize)
     private var filled = 0
     /// Whether the block has been read and not been asked for yet.
@@ -21,10 +21,12 @@ final class SourceStream: @unchecked Sendable {
     /// The last bytes read of a zip file, `tailSize` of them at most.
     private(set) var tail: [UInt8] = []
 
-    init(_ input: any TemplateInput, name: String, adding algorithm: Checksum.Algorithm?) throws(StorageError) {
+    init(
+        _ input: any TemplateInput, name: String, adding algorithms: [Checksum.Algorithm] = []
+    ) throws(StorageError) {
         self.input = input
         self.name = name
-        digester = try algorithm.map { algorithm throws(StorageError) in try Digester(algorithm) }
+        digesters = try algorithms.map { algorithm throws(StorageError) in try Digester(algorithm) }
     }
 
     /// Calls `body` with the block that `next` read last. It stays in place until `next` is called again.
@@ -59,7 +61,7 @@ final class SourceStream: @unchecked Sendable {
         guard filled > 0 else { return false }
         bytesRead += UInt64(filled)
         try withBlock { block throws(StorageError) in
-            try digester?.add(block)
+            for digester in digesters { try digester.add(block) }
             guard keepsTail else { return }
             let kept = block.extracting(last: Self.tailSize)
             tail = tail.suffix(Self.tailSize - kept.byteCount) + kept.array
@@ -71,7 +73,7 @@ final class SourceStream: @unchecked Sendable {
     func readDirectly(into buffer: inout MutableRawSpan) throws(StorageError) -> Int {
         let count = try input.readNext(into: &buffer)
         bytesRead += UInt64(count)
-        try digester?.add(buffer.bytes.extracting(first: count))
+        for digester in digesters { try digester.add(buffer.bytes.extracting(first: count)) }
         return count
     }
 
@@ -97,8 +99,10 @@ final class SourceStream: @unchecked Sendable {
         while try next() {}
     }
 
-    /// The checksum of everything, once all is read; nil when none was asked for.
-    func checksum() throws(StorageError) -> Checksum? { try digester?.finish() }
+    /// The checksums of everything, once all is read, in the order in which they were asked for.
+    func checksums() throws(StorageError) -> [Checksum] {
+        try digesters.map { digester throws(StorageError) in try digester.finish() }
+    }
 }
 
 extension RawSpan {

@@ -21,7 +21,8 @@ public struct TemplateImport: Sendable {
     public var limits = ImportLimits()
     /// Reads the template again before it is published, and compares it with the source.
     public var verifies = false
-    /// Where packed sources are unpacked to: a directory with as much space as the image takes.
+    /// Where QCOW2 images are kept meanwhile that are packed, or come from a server that gives no parts of a file: a
+    /// directory with as much space as the image file takes. Everything else goes straight into the pool.
     public var scratchDirectory: FilePath
     /// What the caller has recorded of an earlier import under this name.
     public var recorded: TemplateRecord?
@@ -41,39 +42,121 @@ public struct TemplateImport: Sendable {
         self.format = format
         self.checksum = checksum
         self.scratchDirectory = scratchDirectory
-        compression = Compression(fileName: source.name)
+        compression = Compression(fileName: source.fileName)
     }
 
     /// Imports the template into `pool`.
     ///
-    /// When the pool has a template of that name, the import succeeds if it is the same one: the checksum is the
-    /// recorded one, which takes no time, or else the disks are equal, byte for byte. A different one, or a volume of
-    /// that name, throws `alreadyExists`. Throws `checksumMismatch` for a wrong checksum, `unsafeImage` for a source
-    /// that must not become a template, `corrupt` for a damaged one, `conflict` for one that changed meanwhile.
+    /// When the pool has a template of that name, the import succeeds if it is the same one: the checksum, or the
+    /// version that a server vouches for, is the recorded one, which takes no time, or else the disks are equal, byte
+    /// for byte. A different one, or a volume of that name, throws `alreadyExists`. Throws `checksumMismatch` for a
+    /// wrong checksum, after as many attempts as the source is worth, `unsafeImage` for a source that must not become
+    /// a template, `corrupt` for a damaged one, `conflict` for one that changed meanwhile.
     public func run(into pool: any StoragePool) async throws(StorageError) -> ImportedTemplate {
         try VolumeName.check(name, as: "template name")
-        if let existing = try await existingTemplate(in: pool), let recorded, let checksum,
-            recorded.checksum == checksum, recorded.virtualSize == existing.virtualSize
-        {
-            return ImportedTemplate(template: existing, record: recorded, wasThere: true)
-        }
-        let input = try await source.open()
-        return try await finally({ await input.close() }) { () async throws(StorageError) in
-            let image = try await readSource(input)
-            return try await finally({ try? await image.volume.close() }) { () async throws(StorageError) in
-                let disk = try await GuestImage.open(image.volume, format, limits: limits)
-                try GuestImage.checkSectors(disk)
-                let record = TemplateRecord(
-                    checksum: checksum, sourceSize: image.sourceSize, virtualSize: disk.geometry.size)
-                return try await finally({ try? await disk.close() }) { () async throws(StorageError) in
-                    try await publish(disk, record, input, pool)
+        if let known = try await knownTemplate(checksum: checksum, version: nil, in: pool) { return known }
+        while true {
+            let input = try await source.open(checksum: checksum)
+            do {
+                let imported = try await finally({ await input.close() }) { () async throws(StorageError) in
+                    try await untilCancelled(input) { () async throws(StorageError) in try await run(input, pool) }
+                }
+                // Where another import was faster, the next attempt compares.
+                if let imported { return imported }
+            } catch  where error.code == .checksumMismatch && error.what == Self.comparison {
+                guard input.compared(matches: false, error.why), !Task.isCancelled else {
+                    throw afterAllAttempts(error)
                 }
             }
         }
     }
 
+    /// Runs `body`, and ends whatever `input` is waiting for when the task is cancelled.
+    private func untilCancelled<Value: Sendable>(
+        _ input: any TemplateInput, _ body: () async throws(StorageError) -> Value
+    ) async throws(StorageError) -> Value {
+        let result = await withTaskCancellationHandler { () async -> Result<Value, StorageError> in
+            do throws(StorageError) {
+                return .success(try await body())
+            } catch {
+                return .failure(error)
+            }
+        } onCancel: {
+            input.cancel()
+        }
+        return try result.get()
+    }
+
+    /// What fails where all of the source does not add up. Where a part does not, the download has tried again itself.
+    private static let comparison = "compare template"
+
+    /// The error with the number of attempts, where there were several.
+    private func afterAllAttempts(_ error: StorageError) -> StorageError {
+        let attempts = source.report?.locations.map(\.checksumFailures).reduce(0, +) ?? 0
+        guard attempts > 1 else { return error }
+        return StorageError(error.code, error.what, at: error.place, why: "\(error.why) (\(attempts) attempts)")
+    }
+
+    /// Nil when another import of that name was faster, and the source has to be read again to compare.
+    private func run(
+        _ input: any TemplateInput, _ pool: any StoragePool
+    ) async throws(StorageError) -> ImportedTemplate? {
+        if let known = try await knownTemplate(
+            checksum: checksum ?? input.checksum, version: input.version, in: pool)
+        {
+            return known
+        }
+        let compression = input.fileName.map(Compression.init(fileName:)) ?? compression
+        var imported: ImportedTemplate?
+        do {
+            if format == .raw, compression != nil || input.isRemote {
+                imported = try await importStream(input, compression, pool)
+            } else {
+                imported = try await importImage(input, compression, pool)
+            }
+        } catch  where error.code == .alreadyExists {
+            let changes = changes(in: input)
+            guard !changes.isEmpty else { throw error }
+            throw StorageError(
+                .alreadyExists, error.what, at: error.place,
+                why: "\(error.why); since then the source changed: " + changes.joined(separator: ", "))
+        }
+        imported?.report = source.report
+        imported?.report?.changes = changes(in: input)
+        return imported
+    }
+
+    /// The template that is there, where what is recorded of it shows that it is the one to import.
+    private func knownTemplate(
+        checksum: Checksum?, version: SourceVersion?, in pool: any StoragePool
+    ) async throws(StorageError) -> ImportedTemplate? {
+        guard let existing = try await existingTemplate(in: pool), let recorded,
+            recorded.virtualSize == existing.virtualSize
+        else { return nil }
+        let isKnown =
+            if let checksum {
+                recorded.checksum == checksum
+            } else {
+                version.map { recorded.version?.isCertainlySame(as: $0) ?? false } ?? false
+            }
+        guard isKnown else { return nil }
+        return ImportedTemplate(template: existing, record: recorded, wasThere: true, report: source.report)
+    }
+
+    /// What the source says otherwise than when the template was imported.
+    private func changes(in input: any TemplateInput) -> [String] {
+        guard let recorded else { return [] }
+        var changes: [String] = []
+        if let old = recorded.checksum, let new = checksum ?? input.checksum, old.algorithm == new.algorithm, old != new
+        {
+            changes.append("its checksum was \(old), and is \(new)")
+        }
+        if let old = recorded.version, let new = input.version { changes += old.changes(to: new) }
+        return changes
+    }
+
     /// The template of that name; nil when there is none. Throws `alreadyExists` for a volume.
-    private func existingTemplate(in pool: any StoragePool) async throws(StorageError) -> VolumeDescription? {
+    func existingTemplate(in pool: any StoragePool) async throws(StorageError) -> VolumeDescription? {
         let existing: VolumeDescription
         do {
             existing = try await pool.describeVolume(name)
@@ -84,126 +167,31 @@ public struct TemplateImport: Sendable {
         return existing
     }
 
-    /// Reads all of the source as far as that is needed, and compares its checksum. The result is the image that was
-    /// in it, unpacked.
-    private func readSource(
-        _ input: any TemplateInput
-    ) async throws(StorageError) -> (volume: any ResizableVolume, sourceSize: UInt64) {
-        let stream = try SourceStream(input, name: source.name, adding: checksum?.algorithm)
-        if compression == nil, let volume = try await input.volume() {
-            if checksum != nil {
-                try await stream.readAll { report(.reading, $0, of: input.byteCount) }
-                try compare(stream)
-            }
-            return (volume, volume.geometry.size)
+    /// What the bytes of the source must add up to.
+    func checksums(_ input: any TemplateInput) -> [Checksum] { [checksum, input.checksum].compactMap(\.self) }
+
+    /// Throws `checksumMismatch` unless the bytes add up to what was declared.
+    func compare(_ found: [Checksum], _ input: any TemplateInput) throws(StorageError) {
+        for (found, declared) in zip(found, checksums(input)) where found != declared {
+            throw StorageError(
+                .checksumMismatch, Self.comparison, at: source.name,
+                why: "it is \(found), and \(declared) was declared")
         }
-        let scratch = try await ScratchFile.make(in: scratchDirectory)
-        try await Unpacker(stream, compression, to: scratch, limits: limits).run {
-            report(.unpacking, $0, of: input.byteCount)
-        }
-        try compare(stream)
-        return (try await FileVolume(scratch, isReadOnly: true), stream.bytesRead)
+        _ = input.compared(matches: true, "")
     }
 
-    private func compare(_ stream: SourceStream) throws(StorageError) {
-        guard let checksum, let found = try stream.checksum(), found != checksum else { return }
-        throw StorageError(
-            .checksumMismatch, "import template", at: source.name, why: "it is \(found), and \(checksum) was declared")
+    /// What to remember of the import.
+    func record(_ input: any TemplateInput, sourceSize: UInt64, virtualSize: UInt64) -> TemplateRecord {
+        TemplateRecord(
+            checksum: checksum ?? input.checksum, sourceSize: sourceSize, virtualSize: virtualSize,
+            version: input.version)
     }
 
-    /// Copies the disk into the pool and makes it visible, or compares it with what is there.
-    private func publish(
-        _ disk: any Volume, _ record: TemplateRecord, _ input: any TemplateInput, _ pool: any StoragePool
-    ) async throws(StorageError) -> ImportedTemplate {
-        if let existing = try await existingTemplate(in: pool) {
-            return try await compare(disk, with: existing, record, in: pool)
-        }
-        do {
-            let staged = try await pool.stageTemplate(name, size: disk.geometry.size)
-            // Does nothing once the template is published.
-            let template = try await finally({ await staged.discard() }) { () async throws(StorageError) in
-                try await disk.copy(to: staged.volume, copyOptions(verifies: verifies, destinationReadsZero: true))
-                try await input.checkUnchanged()
-                return try await publish(staged, record)
-            }
-            return ImportedTemplate(template: template, record: record, wasThere: false)
-        } catch  where error.code == .alreadyExists {
-            // Another import was faster.
-            guard let existing = try await existingTemplate(in: pool) else { throw error }
-            return try await compare(disk, with: existing, record, in: pool)
-        }
-    }
-
-    private func compare(
-        _ disk: any Volume, with existing: VolumeDescription, _ record: TemplateRecord, in pool: any StoragePool
-    ) async throws(StorageError) -> ImportedTemplate {
-        guard existing.virtualSize == record.virtualSize else { throw taken(by: "another template", in: pool) }
-        let template = try await pool.openVolume(VolumeReference(name), mode: .readOnly)
-        try await finally({ try? await template.close() }) { () async throws(StorageError) in
-            do throws(StorageError) {
-                try await disk.verifyCopy(in: template, copyOptions())
-            } catch  where error.code == .corrupt {
-                throw taken(by: "another template", in: pool)
-            }
-        }
-        return ImportedTemplate(template: existing, record: record, wasThere: true)
-    }
-
-    private func taken(by what: String, in pool: any StoragePool) -> StorageError {
+    func taken(by what: String, in pool: any StoragePool) -> StorageError {
         StorageError(.alreadyExists, "import template", at: "\(pool.name)/\(name)", why: "\(what) has that name")
     }
 
-    private func copyOptions(verifies: Bool = false, destinationReadsZero: Bool = false) -> CopyOptions {
-        var options = CopyOptions(destinationReadsZero: destinationReadsZero, verifies: verifies)
-        if let progress { options.progress = { progress(ImportProgress($0)) } }
-        return options
-    }
-
-    private func report(_ phase: ImportProgress.Phase, _ bytesDone: UInt64, of total: UInt64?) {
+    func report(_ phase: ImportProgress.Phase, _ bytesDone: UInt64, of total: UInt64?) {
         progress?(ImportProgress(phase: phase, bytesDone: bytesDone, bytesTotal: total))
-    }
-}
-
-/// A template that an import has brought, or found.
-public struct ImportedTemplate: Equatable, Sendable {
-    public var template: VolumeDescription
-    /// To be recorded, for the next import under this name.
-    public var record: TemplateRecord
-    /// Whether the pool had the template already.
-    public var wasThere: Bool
-}
-
-/// What to remember of an import, so that the next one need not be done.
-public struct TemplateRecord: Equatable, Sendable {
-    /// That the source was checked against.
-    public var checksum: Checksum?
-    /// Of the source as it was given, in bytes.
-    public var sourceSize: UInt64
-    /// Of the template, in bytes.
-    public var virtualSize: UInt64
-
-    public init(checksum: Checksum?, sourceSize: UInt64, virtualSize: UInt64) {
-        self.checksum = checksum
-        self.sourceSize = sourceSize
-        self.virtualSize = virtualSize
-    }
-}
-
-/// How far an import is.
-public struct ImportProgress: Equatable, Sendable {
-    public enum Phase: String, Sendable { case reading, unpacking, copying, verifying }
-
-    public var phase: Phase
-    public var bytesDone: UInt64
-    /// Nil where it is not known.
-    public var bytesTotal: UInt64?
-
-    init(phase: Phase, bytesDone: UInt64, bytesTotal: UInt64?) {
-        (self.phase, self.bytesDone, self.bytesTotal) = (phase, bytesDone, bytesTotal)
-    }
-
-    init(_ copy: CopyProgress) {
-        let phase: Phase = copy.phase == .copying ? .copying : .verifying
-        self.init(phase: phase, bytesDone: copy.bytesDone, bytesTotal: copy.bytesTotal)
     }
 }

@@ -2,19 +2,37 @@ import BlockStorage
 import IORuntime
 import SystemPackage
 
-/// Where a template comes from: a file, and whatever else can be read from beginning to end.
+/// Where a template comes from: a file, a web server, and whatever else can be read from beginning to end.
 public protocol TemplateSource: Sendable {
     /// Names the source in messages; holds no secret.
     var name: String { get }
 
-    /// Begins to read. Each call begins anew.
-    func open() async throws(StorageError) -> any TemplateInput
+    /// The name of the file, whose ending tells how it is packed.
+    var fileName: String { get }
+
+    /// Begins to read. Each call begins anew. `checksum` is what the bytes will be compared with.
+    func open(checksum: Checksum?) async throws(StorageError) -> any TemplateInput
+
+    /// What became of the places that the source was read from, so far; nil for one that has only one.
+    var report: DownloadReport? { get }
 }
 
 /// The bytes of a template source as they are given, before anything is unpacked.
 public protocol TemplateInput: Sendable {
     /// How many bytes there are, where that is known.
     var byteCount: UInt64? { get }
+
+    /// Whether every byte that is read is transferred: then it is better read once, and in order.
+    var isRemote: Bool { get }
+
+    /// The name of the file, where it is known only now.
+    var fileName: String? { get }
+
+    /// What the source itself says that its bytes add up to.
+    var checksum: Checksum? { get }
+
+    /// What the source says of its version.
+    var version: SourceVersion? { get }
 
     /// Fills `buffer` with the next bytes. Returns fewer than fit only at the end, and 0 after it.
     ///
@@ -28,7 +46,38 @@ public protocol TemplateInput: Sendable {
     /// Throws `conflict` when the source is known to have changed since it was opened.
     func checkUnchanged() async throws(StorageError)
 
+    /// Tells the source whether its bytes add up. True when they did not and it makes sense to open the source again.
+    func compared(matches: Bool, _ why: String) -> Bool
+
+    /// A read in progress, and every later one, may throw `cancelled`.
+    func cancel()
+
     func close() async
+}
+
+extension TemplateSource {
+    public var fileName: String { name }
+    public var report: DownloadReport? { nil }
+
+    /// Begins to read bytes that are compared with nothing.
+    public func open() async throws(StorageError) -> any TemplateInput { try await open(checksum: nil) }
+}
+
+extension TemplateInput {
+    public var isRemote: Bool { false }
+    public var fileName: String? { nil }
+    public var checksum: Checksum? { nil }
+    public var version: SourceVersion? { nil }
+    public func compared(matches: Bool, _ why: String) -> Bool { false }
+    public func cancel() {}
+}
+
+/// A volume that can tell what all of its bytes add up to, while others read them.
+protocol SummingVolume: ResizableVolume {
+    /// Adds up all bytes. Returns after `didRead`.
+    func addUp(_ algorithms: [Checksum.Algorithm]) async throws(StorageError) -> [Checksum]
+    /// Nothing but `addUp` reads any more.
+    func didRead()
 }
 
 /// A file of this host.
@@ -39,7 +88,7 @@ public struct FileTemplateSource: TemplateSource {
 
     public var name: String { path.string }
 
-    public func open() async throws(StorageError) -> any TemplateInput {
+    public func open(checksum: Checksum?) async throws(StorageError) -> any TemplateInput {
         let file = try await File.openImage(path, as: "open template source", blocking: blockingWork)
         do throws(SystemError) {
             return try await FileTemplateInput(file)

@@ -26,7 +26,7 @@ import Testing
         #expect(
             Set(made.keys) == [
                 "pool", "name", "path", "format", "virtualSize", "allocatedSize", "checksum", "wasThere",
-                "elapsedMicroseconds",
+                "elapsedMicroseconds", "locations", "changes",
             ])
         #expect(made["wasThere"] as? Bool == false && made["checksum"] as? String == checksum)
         made = try await shell.json("template", "import", "p/t", image, "--format", "qcow2", "--checksum", checksum)

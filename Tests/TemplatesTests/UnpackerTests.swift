@@ -15,17 +15,21 @@
             let directory = try TemporaryDirectory()
             let source = FileTemplateSource(path: try directory.write(bytes, to: "source"))
             let input = try await source.open()
-            let stream = try SourceStream(input, name: "source", adding: algorithm)
+            let stream = try SourceStream(input, name: "source", adding: algorithm.map { [$0] } ?? [])
             let scratch = try await ScratchFile.make(in: directory.path)
             #expect(directory.names == ["source"])
-            try await Unpacker(stream, compression, to: scratch, limits: limits).run()
+            let scratchVolume = try await FileVolume(scratch, isReadOnly: false)
+            let unpacker = try Unpacker(stream, compression, limits: limits)
+            let writer = ImageWriter(scratchVolume)
+            while let chunk = try await unpacker.next() { try await writer.write(chunk) }
+            try await writer.finish(size: unpacker.size)
             let allocated = try await scratch.status().allocatedSize
-            let volume = try await FileVolume(scratch, isReadOnly: true)
+            let volume = scratchVolume
             let contents = try await volume.contents
             try await volume.close()
             await input.close()
             #expect(stream.bytesRead == UInt64(bytes.count))
-            return (contents, try stream.checksum(), allocated)
+            return (contents, try stream.checksums().first, allocated)
         }
 
         private func pack(_ contents: [UInt8], _ compression: Compression) throws -> [UInt8] {
