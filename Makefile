@@ -1,6 +1,6 @@
 # `make demo` and `make test` install what they need on a Debian 12 machine and do nothing twice.
 
-.PHONY: help demo test bench fuzz soak format
+.PHONY: help demo test bench fuzz soak docs format
 
 help:
 	@echo 'make demo    boot a Debian guest from a linked clone, from nothing'
@@ -8,6 +8,7 @@ help:
 	@echo 'make bench   compare with qemu-img bench and qemu-nbd'
 	@echo 'make fuzz    fuzz the parsers (SECONDS=600 each)'
 	@echo 'make soak    repeat the kill tests (SECONDS=3600)'
+	@echo 'make docs    build the documentation into .build/docs'
 	@echo 'make format  format the sources'
 
 demo:
@@ -25,6 +26,10 @@ fuzz:
 soak:
 	@Fixtures/soak $(SECONDS)
 
+docs:
+	swift package --allow-writing-to-directory .build/docs generate-documentation --target Sluice \
+		--warnings-as-errors --output-path .build/docs
+
 format:
-	swift format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift \
+	swift format --in-place --recursive --parallel Package.swift Sources Tests Snippets Benchmarks/Package.swift \
 		Benchmarks/Sources

@@ -58,6 +58,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        // For `make docs`; nothing is built with it.
+        .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
     targets: [
         system("CURing", pkgConfig: "liburing", debian: "liburing-dev"),
@@ -116,7 +118,8 @@ let package = Package(
         tests(
             "SluiceTests",
             [
-                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage, metrics,
+                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage, logging,
+                metrics,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

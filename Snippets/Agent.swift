@@ -14,6 +14,7 @@ guard arguments.count == 3 else {
 }
 let directory = arguments[1]
 
+// snippet.open
 // A host finishes or undoes at its start what a process that died had begun.
 let host = try await StorageHost.open(home: "\(directory)/home")
 
@@ -24,7 +25,9 @@ for name in ["fast", "slow"] {
     try await host.addPool(PoolRegistration(name: name, url: "dir://\(path)", tags: [name]))
 }
 print("pools:", try await host.listPools().map { "\($0.name) (\($0.kind))" }.joined(separator: ", "))
+// snippet.end
 
+// snippet.import
 // Long operations report their progress, end when they are cancelled, and leave nothing then.
 let template = try VolumeAddress("fast/debian")
 let image = try TemplateLocation.source(arguments[2])
@@ -32,23 +35,27 @@ let operation = host.importTemplate(template, from: image, .qcow2)
 for await progress in operation.progress { print("\(progress.phase.rawValue): \(progress.bytesDone) bytes") }
 _ = try await operation.value
 print("imported:", template)
+// snippet.end
 
 // A linked clone shares the template's blocks until it writes.
 let web = try VolumeAddress("fast/web")
 _ = try await host.cloneVolume(template, to: web, CloneRequest(qos: QoSPolicy(maxIOPS: 5000))).value
 
+// snippet.attach
 // In use: one writer, whom every other process of the host knows.
 let attachment = try await host.attach(web)
 print("attached:", attachment.stack)
 let greeting = Array("Hello, disk!".utf8)
 try await attachment.volume.write(greeting.span.bytes, at: 1 << 20)
 try await attachment.volume.flush()
+// snippet.end
 
 // A snapshot of a volume in use is one of everything that was written before.
 _ = try await host.createSnapshot("before-upgrade", of: web)
 try await attachment.volume.writeZeroes(1 << 20..<2 << 20)
 print("read:", try await text(at: 1 << 20, of: attachment.volume).debugDescription)
 
+// snippet.errors
 // Errors have a code to decide by, and say what failed, where and why.
 for attempt in 1...3 {
     do throws(StorageError) {
@@ -65,6 +72,7 @@ for attempt in 1...3 {
         }
     }
 }
+// snippet.end
 
 // The volume has its name and its policy in the other pool, and all of its bytes.
 let moved = VolumeAddress(pool: "slow", name: "web")

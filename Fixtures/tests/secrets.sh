@@ -33,6 +33,8 @@ seen pool add r1 "rbd://admin:$(percent "$secret")@192.0.2.1,192.0.2.2/rbd"
 refused notSupported
 seen pool add r2 "rbd://admin@192.0.2.1/rbd" --secret-file "$work/given/key"
 seen --json pool add r3 "rbd://admin:$other@192.0.2.1/rbd?conf=/etc/ceph/ceph.conf"
+seen pool add r6 "rbd://admin:$secret@192.0.2.1/rbd"
+refused invalidArgument
 seen pool add r4 "element://192.0.2.1?svip=192.0.2.2:3260&user=admin&password=$(percent "$secret")"
 seen pool add r5 "MVIP=192.0.2.1;SVIP=192.0.2.2;clusterAdminUsername=admin;clusterAdminPassword=$other"
 seen pool add d1 "dir://user:$(percent "$secret")@$work/pool"
@@ -56,7 +58,7 @@ seen volume clone p/t p/vm --max-iops 500
 seen volume create p/empty --size 64M
 serve p/vm "$work/vm.sock" --log-level trace --metrics 127.0.0.1:0 --enforce hypervisor
 place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
-seen pool add r6 "rbd://admin:$other@192.0.2.1/rbd"
+seen pool add r7 "rbd://admin:$other@192.0.2.1/rbd"
 seen snapshot create p/vm@s
 seen volume xml p/vm
 seen --json volume qemu p/vm

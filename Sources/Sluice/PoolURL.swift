@@ -55,6 +55,7 @@ public struct PoolURL: Hashable, Sendable {
             let query = rest.firstIndex(of: "?")
             let location = rest[..<(query ?? rest.endIndex)]
             let slash = location.firstIndex(of: "/") ?? location.endIndex
+            try checkLogin(location[..<slash], path: location[slash...], query: query.map { rest[$0...] } ?? "")
             var (authority, user, secret) = try authority(location[..<slash])
             var parameters: [String: String] = [:]
             if let query {
@@ -76,6 +77,19 @@ public struct PoolURL: Hashable, Sendable {
                 scheme: scheme, user: user, authority: authority, path: try path(location[slash...]),
                 parameters: parameters)
             return (url, secret)
+        }
+
+        /// Refuses a login whose secret has a '/' or '?' as it is: the rest of the secret would be taken for a path or for
+        /// parameters, and be shown.
+        private func checkLogin(
+            _ authority: Substring, path: Substring, query: Substring
+        ) throws(StorageError) {
+            guard !authority.isEmpty else { return }
+            let port = authority.lastIndex(of: ":").map { authority[authority.index(after: $0)...] } ?? ""
+            let mayBeLogin = !authority.contains("@") && !port.allSatisfy { "0123456789]".contains($0) }
+            guard !path.contains("@"), !(mayBeLogin && query.contains("@")) else {
+                throw failure("in a user, a secret or a path write '/' as %2F, '?' as %3F and '@' as %40")
+            }
         }
 
         private func authority(_ text: Substring) throws(StorageError) -> (String, user: String?, Secret?) {

@@ -16,6 +16,8 @@ import Testing
             ("rbd://:c2VjcmV0@mon/pool", "rbd://mon/pool"),
             ("element://1.2.3.4:443?user=admin&password=hunter2", "element://1.2.3.4:443?user=admin"),
             ("nfs://host/export/ä", "nfs://host/export/%C3%A4"),
+            ("nfs://[::1]:2049/a?user=me@home", "nfs://[::1]:2049/a?user=me%40home"),
+            ("dir:///srv/a@b", "dir:///srv/a%40b"),
         ])
     func canonicalForm(text: String, form: String) throws {
         let url = try PoolURL.parse(text).url
@@ -39,6 +41,8 @@ import Testing
             "dir:///a%2", "dir:///hunter2%zz", "dir:///hunter2%00", "dir:///hunter2\u{0}", "dir:///%ff",
             "dir:///hunter2?deadline", "dir:///a?=hunter2", "dir:///a?x=1&x=hunter2",
             "rbd://u:hunter2@mon/p?key=hunter2", "rbd://u:hunter2%@mon/p", "MVIP=1.2.3.4;clusterAdminPassword=hunter2",
+            "rbd://u:a/hunter2@mon/p", "rbd://u:a?hunter2@mon/p", "rbd://u:a?hunter2=x@mon/p",
+            "rbd://u:a@b/hunter2@mon/p", "rbd://a/hunter2@mon/p",
         ])
     func refusals(text: String) async {
         let error = await expect(.invalidArgument) { try PoolURL.parse(text) }
