@@ -1,3 +1,5 @@
+import BlockStorage
+import IORuntime
 import Logging
 
 extension StorageHost {
@@ -8,6 +10,26 @@ extension StorageHost {
         logger[metadataKey: "pool"] = "\(volume.pool)"
         logger[metadataKey: "volume"] = "\(volume.reference)"
         return logger
+    }
+
+    /// Logs that an operation begins, and how it ends: with the time that it took, or with its error. That is no warning:
+    /// the caller gets it, and knows what it means.
+    func logging<Result>(
+        _ operation: String, _ volume: VolumeAddress?, doneAt level: Logger.Level = .info,
+        _ body: () async throws(StorageError) -> Result
+    ) async throws(StorageError) -> Result {
+        let volume = volume ?? VolumeAddress(pool: "", name: "")
+        let start = MonotonicTime.nanoseconds()
+        log(.debug, "begins", operation, volume)
+        do throws(StorageError) {
+            let result = try await body()
+            let microseconds = (MonotonicTime.nanoseconds() &- start) / 1000
+            log(level, "done", operation, volume, ["microseconds": "\(microseconds)"])
+            return result
+        } catch {
+            log(.info, "failed: \(error)", operation, volume, ["code": "\(error.code.rawValue)"])
+            throw error
+        }
     }
 
     /// Logs what happened to a volume.

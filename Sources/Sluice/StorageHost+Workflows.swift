@@ -15,6 +15,16 @@ extension StorageHost {
         var uses: [VolumeAddress: OperationLocks.Use] = [:]
         for volume in shared { uses[volume.volume] = .shared }
         for volume in exclusive { uses[volume.volume] = .exclusive }
+        // Who only uses a volume says more of it than that.
+        return try await logging(what, exclusive.first ?? shared.first, doneAt: exclusive.isEmpty ? .debug : .info) {
+            () async throws(StorageError) in try await whileHolding(uses, what, body)
+        }
+    }
+
+    private func whileHolding<Result>(
+        _ uses: [VolumeAddress: OperationLocks.Use], _ what: String,
+        _ body: () async throws(StorageError) -> Result
+    ) async throws(StorageError) -> Result {
         let deadline = ContinuousClock.now + operationWait
         while true {
             let held = try await acquire(uses, what, until: deadline)
