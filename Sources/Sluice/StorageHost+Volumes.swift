@@ -122,35 +122,6 @@ extension StorageHost {
         StorageError(.alreadyExists, "create volume", at: "\(volume)", why: why)
     }
 
-    /// The pool that has all `tags` and the most room for `size` bytes.
-    ///
-    /// Throws `notFound` with the reason why each pool was rejected.
-    public func choosePool(tags: [String], size: UInt64) async throws(StorageError) -> String {
-        var best: (name: String, room: UInt64)?
-        var reasons: [String] = []
-        for record in try await catalog.pools() {
-            let missing = Set(tags).subtracting(record.tags)
-            guard missing.isEmpty else {
-                reasons.append("\(record.name) has no tag \(missing.sorted().joined(separator: ","))")
-                continue
-            }
-            do throws(StorageError) {
-                let details = try await poolDetails(record.name)
-                if details.availableBytes < size {
-                    reasons.append("\(record.name) has \(details.availableBytes) bytes left")
-                } else if best.map({ $0.room < details.availableBytes }) ?? true {
-                    best = (record.name, details.availableBytes)
-                }
-            } catch {
-                reasons.append("\(record.name) does not answer: \(error)")
-            }
-        }
-        if let best { return best.name }
-        throw StorageError(
-            .notFound, "choose pool", at: "tags \(tags.joined(separator: ","))",
-            why: reasons.isEmpty ? "no pool is registered" : reasons.joined(separator: "; "))
-    }
-
     /// Makes `target` from a volume, template or snapshot: a linked clone in the same pool, or a full copy in any.
     public func cloneVolume(
         _ source: VolumeAddress, to target: VolumeAddress, _ request: CloneRequest = CloneRequest()

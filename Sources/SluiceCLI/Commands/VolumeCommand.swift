@@ -41,24 +41,28 @@ extension VolumeCommand {
         @OptionGroup(title: "QoS options") var qos: QoSOptions
 
         func run(_ context: CommandContext) async throws -> ExitCode {
-            let volume = try await address(context)
             let requirements = VolumeRequirements(
                 size: size.bytes, format: format, provisioning: provisioning, qos: try qos.policy(), isLazy: lazy)
             let start = ContinuousClock.now
-            let details = try await context.host.createVolume(volume, requirements)
+            let details = try await create(context, requirements)
             let elapsed = ContinuousClock.now - start
             return context.print(
-                details.json(elapsed: elapsed), "created \(volume), \(size.text), in \(Times.text(elapsed))")
+                details.json(elapsed: elapsed),
+                "created \(details.pool)/\(details.name), \(size.text), in \(Times.text(elapsed))")
         }
 
-        private func address(_ context: CommandContext) async throws -> VolumeAddress {
-            guard let tags else { return try VolumeAddress(name).withoutSnapshot("create volume") }
+        private func create(
+            _ context: CommandContext, _ requirements: VolumeRequirements
+        ) async throws -> VolumeDetails {
+            guard let tags else {
+                let volume = try VolumeAddress(name).withoutSnapshot("create volume")
+                return try await context.host.createVolume(volume, requirements)
+            }
             guard !name.contains("/") else {
                 throw ValidationError("--tags chooses a pool, and '\(name)' names one")
             }
             let wanted = tags.split(separator: ",").map(String.init)
-            let pool = try await context.host.choosePool(tags: wanted, size: size.bytes)
-            return try VolumeAddress("\(pool)/\(name)").withoutSnapshot("create volume")
+            return try await context.host.createVolume(name, tags: wanted, requirements)
         }
     }
 
