@@ -80,7 +80,7 @@ struct Accounts {
     private let bootTag: String
     private let file: AccountsFile
     private(set) var sum: Provisioned
-    /// The names of what is declared without its bytes, if the declarations were added up.
+    /// The names of what is there and does not count yet, if the declarations were added up.
     private(set) var uncounted: [String] = []
     /// Whether the file says already that the sum is not known.
     private var isMarked = false
@@ -97,9 +97,12 @@ struct Accounts {
         self.sum = sum ?? Provisioned()
         if sum != nil { return }
         try await mark()
-        for (name, text) in try await store.targetsOfSymbolicLinks(in: HiddenName.declarations) {
+        let texts = try await store.targetsOfSymbolicLinks(in: HiddenName.declarations)
+        for (name, text) in texts {
             guard let declaration = Declaration(text) else { continue }
-            if declaration.bytes == nil, VolumeName.isValid(name) { uncounted.append(name) }
+            let isCounted =
+                declaration.oldName.map { texts[$0] != nil } ?? (declaration.bytes != nil || !VolumeName.isValid(name))
+            if !isCounted { uncounted.append(name) }
             add(declaration.provisioned)
         }
     }
@@ -148,6 +151,9 @@ struct Accounts {
         try await store.rename(
             HiddenName.declaration(of: name), to: HiddenName.declaration(of: newName), replacing: false)
     }
+
+    /// Has the next one add up anew.
+    mutating func distrust() { isUncertain = true }
 
     /// Makes the sum known to the next one, if it is known here.
     func save() async throws(StorageError) {

@@ -19,7 +19,8 @@ struct Declaration: Equatable, Sendable {
     /// Logical bytes: of the file, and of each of its snapshots. Nil where a version that did not count wrote it.
     var bytes: UInt64?
     var qos: QoSPolicy?
-    /// The staged file that becomes the file: while neither is there, whoever declared this is dead.
+    /// The staged file that becomes the file: while neither is there, whoever declared this is dead. Or a slash and the
+    /// name that the file has until it gets this one.
     var origin: String?
 
     init(
@@ -30,8 +31,13 @@ struct Declaration: Equatable, Sendable {
         (self.bytes, self.qos) = (bytes, qos)
     }
 
-    /// What it takes of the pool's limits.
-    var provisioned: Provisioned { Provisioned(bytes: bytes ?? 0, minIOPS: qos?.minIOPS ?? 0) }
+    /// What it takes of the pool's limits: nothing yet for a file that counts under the name that it has.
+    var provisioned: Provisioned {
+        oldName == nil ? Provisioned(bytes: bytes ?? 0, minIOPS: qos?.minIOPS ?? 0) : Provisioned()
+    }
+
+    /// The name that the file has until it gets this one, if it is being renamed.
+    var oldName: String? { origin.flatMap { $0.hasPrefix("/") ? String($0.dropFirst()) : nil } }
 
     /// What a reservation becomes; anything else as it is.
     var asVolume: Declaration {
@@ -40,10 +46,10 @@ struct Declaration: Equatable, Sendable {
         return result
     }
 
-    /// The same for a file that comes from no staged one.
-    var moved: Declaration {
+    /// The same for a file that has the name `oldName` now; for one that has its name, if that is nil.
+    func moved(from oldName: String?) -> Declaration {
         var result = self
-        result.origin = nil
+        result.origin = oldName.map { "/\($0)" }
         return result
     }
 

@@ -53,17 +53,19 @@ extension FilePool {
         }
     }
 
-    /// Counts what a version that did not count declared.
+    /// Counts what a version that did not count declared, and what somebody died renaming.
     private func declareBytes(in accounts: inout Accounts) async throws(StorageError) {
         for name in accounts.uncounted {
             guard let file = try await findIfPresent(name), var declaration = file.declaration else { continue }
-            var bytes = file.status.size
-            if declaration.format == .qcow2 {
-                let facts = try await facts(of: file)
-                bytes =
-                    facts.virtualSize.multipliedReportingOverflow(by: UInt64(facts.snapshots.count) + 1).partialValue
+            declaration = declaration.moved(from: nil)
+            if declaration.bytes == nil {
+                declaration.bytes = file.status.size
+                if declaration.format == .qcow2 {
+                    let facts = try await facts(of: file)
+                    let count = UInt64(facts.snapshots.count) + 1
+                    declaration.bytes = facts.virtualSize.multipliedReportingOverflow(by: count).partialValue
+                }
             }
-            declaration.bytes = bytes
             try await accounts.declare(name, declaration)
         }
     }

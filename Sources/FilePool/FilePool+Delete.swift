@@ -108,7 +108,7 @@ extension FilePool {
                 try await withNobodyUsing(file) { () async throws(StorageError) in
                     // A clone knows its backing file by name, and other tools may have made it.
                     try await checkUnreferenced(file, "rename volume")
-                    try await redeclare(newName, declaration.moved)
+                    try await redeclare(newName, declaration.moved(from: name))
                     try await store.synchronize(HiddenName.declarations)
                     do throws(StorageError) {
                         try await store.rename(name, to: newName, replacing: false)
@@ -119,8 +119,8 @@ extension FilePool {
                     try await withAccounts { (accounts) async throws(StorageError) in
                         // Its policy may have been changed meanwhile, under the name that it had.
                         let latest = try await accounts.declaration(of: name) ?? declaration
-                        try await accounts.declare(newName, latest.moved)
                         try await accounts.declare(name, nil)
+                        try await accounts.declare(newName, latest.moved(from: nil))
                     }
                     try await store.synchronize("")
                     try await store.synchronize(HiddenName.declarations)

@@ -140,7 +140,8 @@ extension FilePool {
     ) async throws(StorageError) -> Bool {
         if declaration?.kind == .reservation { return false }
         let isClaim = name.hasPrefix(HiddenName.stagingPrefix)
-        let origin = isClaim ? name : declaration?.origin.map { HiddenName.stagingPrefix + $0 }
+        let staged = declaration?.oldName == nil ? declaration?.origin : nil
+        let origin = isClaim ? name : staged.map { HiddenName.stagingPrefix + $0 }
         // What another host has made may not be visible here yet.
         guard let origin, isOurs(origin) || now - status.changedAt > Self.foreignIdleTime else {
             return now - status.changedAt > Self.foreignIdleTime
@@ -184,6 +185,8 @@ extension FilePool {
                         try await self.isAbandoned(name, accounts.declaration(of: name), status, now: now)
                     else { continue }
                     try await accounts.declare(name, nil)
+                    // It may have been the old name of what counts under a new one from now on.
+                    accounts.distrust()
                 }
             }
         }

@@ -52,6 +52,26 @@ import Testing
         }
     }
 
+    @Test(
+        "a volume counts once while it is being renamed, and after whoever renamed it died", arguments: [false, true])
+    func renaming(isRenamed: Bool) async throws {
+        try await withTemporaryDirectory { path in
+            let pool = try await open(path, volumes: 2)
+            _ = try await pool.createVolume("old", CreateRequest(size: Self.size, qos: QoSPolicy(minIOPS: 3)))
+            let declaration = try #require(try await pool.declaration(of: "old"))
+            try await pool.redeclare("new", declaration.moved(from: "old"))
+            let expected = Provisioned(bytes: Self.size, minIOPS: 3)
+            #expect(try await pool.provisioned() == expected)
+            if isRenamed { try await pool.store.rename("old", to: "new", replacing: false) }
+            for _ in 0..<2 { #expect(try await open(path).provisioned() == expected) }
+            let volume = try #require(try await pool.listVolumes().first)
+            #expect(volume.isManaged && volume.qos?.minIOPS == 3)
+            _ = try await pool.createVolume("other", CreateRequest(size: Self.size))
+            try await pool.deleteVolume(volume.name, policy: .refuse)
+            #expect(try await open(path).provisioned().bytes == Self.size)
+        }
+    }
+
     @Test("what a dead process had begun takes no room, and what a live one builds does")
     func deadProcess() async throws {
         try await withTemporaryDirectory { path in

@@ -13,10 +13,9 @@ private struct Site {
     init() throws { directory = try TemporaryDirectory() }
 
     func host() async throws -> StorageHost {
-        let pools = pools
         let driver = PoolDriver(scheme: "memory") { configuration throws(StorageError) in
             let name = String(configuration.url.path.dropFirst())
-            guard let pool = pools[name] else {
+            guard let pool = self.pools[name] else {
                 // Longer than any test.
                 try? await Task.sleep(for: .seconds(600))
                 throw StorageError(.timedOut, "open pool", at: name)
