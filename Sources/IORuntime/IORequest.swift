@@ -6,6 +6,13 @@ struct IORequest: @unchecked Sendable {
         case sync, dataSync, allocate
         case receive, send, sendVector, accept, connect
         case poll, timeout
+
+        var isFileTransfer: Bool {
+            switch self {
+            case .read, .write, .readVector, .writeVector: true
+            default: false
+            }
+        }
     }
 
     var operation: Operation

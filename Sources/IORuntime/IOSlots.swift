@@ -211,10 +211,7 @@ struct IOSlots {
     }
 
     private static func isTransfer(_ operation: IORequest.Operation) -> Bool {
-        switch operation {
-        case .read, .write, .readVector, .writeVector, .send: true
-        default: false
-        }
+        operation.isFileTransfer || operation == .send
     }
 
     private static func isWrite(_ operation: IORequest.Operation) -> Bool {

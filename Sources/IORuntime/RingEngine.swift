@@ -9,6 +9,9 @@ final class RingEngine: IOEngine {
     /// Entries of the submission queue; more are handed over in several system calls.
     private static let queueEntries: UInt32 = 1024
     private static let completionEntries: UInt32 = 8192
+    /// File transfers are handed over in groups of so many: a disk works on one while the next is prepared. Handed over
+    /// all at once at the end of a round, they make it work and idle in turn: a fifth less at depth 32.
+    private static let transfersPerSubmission = 4
     private static let wakeToken = UInt64.max
     private static let cancelToken = UInt64.max - 1
 
@@ -17,6 +20,8 @@ final class RingEngine: IOEngine {
     private let ring: UnsafeMutablePointer<io_uring>
     private let wakeValue: UnsafeMutablePointer<UInt64>
     private let wakeDescriptor: Int32
+    /// File transfers in the submission queue.
+    private var heldTransfers = 0
     /// Requests for which the submission queue had no room.
     private var overflow: [(request: IORequest, token: UInt64)] = []
     /// Cancellations for which it had none.
@@ -66,6 +71,12 @@ final class RingEngine: IOEngine {
         }
         unsafe Self.prepare(entry, request)
         unsafe entry.pointee.user_data = token
+        guard request.operation.isFileTransfer else { return }
+        heldTransfers += 1
+        if heldTransfers == Self.transfersPerSubmission {
+            heldTransfers = 0
+            _ = unsafe io_uring_submit(ring)
+        }
     }
 
     func cancel(token: UInt64) {
@@ -81,6 +92,7 @@ final class RingEngine: IOEngine {
     }
 
     func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion]) {
+        heldTransfers = 0
         while !overflow.isEmpty, let entry = unsafe nextEntry() {
             let (request, token) = overflow.removeFirst()
             unsafe Self.prepare(entry, request)
