@@ -20,11 +20,15 @@ public final class BlockingPool: @unchecked Sendable {
     private let idleSeconds: Int
     private let state = Locked(State())
     private let workAvailable = DispatchSignal()
+    /// How long calls on files may take, and all other requests of files that were opened with this pool.
+    public let deadline: IODeadline?
+    let timedCalls = Locked(TimedCalls())
 
     /// At most `threads` calls run at once; a thread without work ends after `idleSeconds`.
-    public init(threads: Int, idleSeconds: Int = 30) {
+    public init(threads: Int, idleSeconds: Int = 30, deadline: IODeadline? = nil) {
         limit = max(1, threads)
         self.idleSeconds = idleSeconds
+        self.deadline = deadline
     }
 
     /// Runs `body` on a thread of the pool and waits for it; the caller's executor is free meanwhile. `body` is not

@@ -30,7 +30,8 @@ public final class Directory: Sendable {
     public static func open(
         _ path: FilePath, blocking: BlockingPool = .shared
     ) async throws(SystemError) -> Directory {
-        let descriptor = try await blocking.run { () throws(SystemError) in
+        let close: @Sendable (Int) -> Void = { _ = Glibc.close(Int32($0)) }
+        let descriptor = try await blocking.call("open", path.string, ifLate: close) { () throws(SystemError) in
             let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC
             return try checked("open") { Int(unsafe path.withPlatformString { unsafe Glibc.open($0, flags) }) }
         }
@@ -39,7 +40,7 @@ public final class Directory: Sendable {
 
     /// Where the directory is now, without symbolic links.
     public func resolvedPath() async throws(SystemError) -> String {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("readlink", path.string) { [self] () throws(SystemError) in
             try Self.targetOfSymbolicLink("/proc/self/fd/\(descriptor)", in: descriptor)
         }
     }
@@ -49,7 +50,7 @@ public final class Directory: Sendable {
         _ name: String, _ options: File.Options = [], permissions: FilePermissions = .ownerReadWrite
     ) async throws(SystemError) -> File {
         let flags = options.union(.noFollow).flags | O_NONBLOCK
-        let opened = try await run("openat") { directory in
+        let opened = try await run("openat", ifLate: { _ = Glibc.close(Int32($0)) }) { directory in
             unsafe name.withPlatformString { unsafe openat(directory, $0, flags, permissions.rawValue) }
         }
         return File(owning: FileDescriptor(rawValue: Int32(opened)), path: path.appending(name), blocking: blocking)
@@ -57,7 +58,7 @@ public final class Directory: Sendable {
 
     /// The status of `name`, or of the directory itself for an empty name.
     public func status(of name: String, followsLinks: Bool = false) async throws(SystemError) -> FileStatus {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("fstatat", path.string) { [self] () throws(SystemError) in
             try Self.status(of: name, in: descriptor, followsLinks: followsLinks)
         }
     }
@@ -92,7 +93,7 @@ public final class Directory: Sendable {
     private func collect<Element: Sendable>(
         from name: String, _ body: @escaping @Sendable (String, Int32) throws(SystemError) -> Element
     ) async throws(SystemError) -> [Element] {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("readdir", path.string) { [self] () throws(SystemError) in
             let flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW
             let path = name.isEmpty ? "." : name
             let opened = try checked("openat") {
@@ -166,7 +167,7 @@ public final class Directory: Sendable {
 
     /// The text that a symbolic link holds.
     public func targetOfSymbolicLink(_ name: String) async throws(SystemError) -> String {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("readlinkat", path.string) { [self] () throws(SystemError) in
             try Self.targetOfSymbolicLink(name, in: descriptor)
         }
     }
@@ -222,7 +223,7 @@ public final class Directory: Sendable {
 
     /// Makes what was created, renamed and removed in the directory `name` (empty: this one) durable.
     public func synchronize(_ name: String = "") async throws(SystemError) {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("fsync", path.string) { [self] () throws(SystemError) in
             if name.isEmpty {
                 _ = try checked("fsync") { Int(fsync(descriptor)) }
                 return
@@ -238,7 +239,7 @@ public final class Directory: Sendable {
 
     /// The space of the file system that the directory is on.
     public func fileSystemSpace() async throws(SystemError) -> FileSystemSpace {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("fstatvfs", path.string) { [self] () throws(SystemError) in
             var status = statvfs()
             _ = try checked("fstatvfs") { Int(unsafe fstatvfs(descriptor, &status)) }
             let unit = UInt64(status.f_frsize)
@@ -263,9 +264,10 @@ public final class Directory: Sendable {
     /// Runs a system call on a thread that may block.
     @discardableResult
     private func run(
-        _ call: String, _ body: @escaping @Sendable (Int32) -> Int32
+        _ call: String, ifLate: (@Sendable (Int) -> Void)? = nil, _ body: @escaping @Sendable (Int32) -> Int32
     ) async throws(SystemError) -> Int {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        // The object itself keeps the descriptor open for a call that is late.
+        try await blocking.call(call, path.string, ifLate: ifLate) { [self] () throws(SystemError) in
             try checked(call) { Int(body(descriptor)) }
         }
     }

@@ -35,7 +35,7 @@ extension File {
 
     /// Whether another open file holds a lock in `range` that `kind` would conflict with.
     public func isLockedByOther(_ kind: LockKind, _ range: Range<UInt64>) async throws(SystemError) -> Bool {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("fcntl", path.string) { [descriptor] () throws(SystemError) in
             var lock = Self.description(kind, range)
             guard unsafe fcntl(descriptor.rawValue, Self.getLock, &lock) == 0 else {
                 throw SystemError(Errno(rawValue: errno), "fcntl")

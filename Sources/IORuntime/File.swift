@@ -6,6 +6,10 @@ import SystemPackage
 ///
 /// Transfers are whole or fail: a short one is continued until the file ends. Any number may be in flight. A cancelled
 /// task's request ends with `ECANCELED`, once the kernel has let go of the memory.
+///
+/// Where the blocking pool has a deadline, so have all requests: what takes longer throws `ETIMEDOUT`. After a late
+/// change of the file (a write, an allocation, a new size) everything throws `ETIMEDOUT` at once, until the kernel has
+/// given that change back: it cannot fall on newer bytes.
 public final class File: Sendable {
     /// How a file is opened.
     public struct Options: OptionSet, Sendable {
@@ -47,6 +51,9 @@ public final class File: Sendable {
     let blocking: BlockingPool
     private let isClosed = Locked(false)
     private let cachedReads: CachedReads
+    private let fence: FileFence?
+    /// Longer transfers with a deadline are done in parts, because each needs a copy of its bytes in memory.
+    private static let largestGuardedTransfer = 4 << 20
 
     /// Takes over an open descriptor.
     public init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool = .shared) {
@@ -55,6 +62,7 @@ public final class File: Sendable {
         cachedReads = CachedReads(isPossible: flags >= 0 && flags & O_DIRECT == 0)
         self.path = path
         self.blocking = blocking
+        fence = blocking.deadline.map { FileFence($0, path: path.string, workers: blocking) }
     }
 
     deinit {
@@ -66,7 +74,8 @@ public final class File: Sendable {
         _ path: FilePath, _ options: Options = [], permissions: FilePermissions = .ownerReadWrite,
         blocking: BlockingPool = .shared
     ) async throws(SystemError) -> File {
-        let descriptor = try await blocking.run { () throws(SystemError) in
+        let descriptor = try await blocking.call("open", path.string, ifLate: { _ = Glibc.close($0) }) {
+            () throws(SystemError) in
             let descriptor = unsafe path.withPlatformString {
                 unsafe Glibc.open($0, options.flags | O_NONBLOCK, permissions.rawValue)
             }
@@ -84,7 +93,7 @@ public final class File: Sendable {
         }
         if wasClosed { return }
         let descriptor = descriptor.rawValue
-        try await blocking.run { () throws(SystemError) in
+        try await blocking.call("close", path.string) { () throws(SystemError) in
             if Glibc.close(descriptor) != 0 && errno != EINTR { throw SystemError(Errno(rawValue: errno), "close") }
         }
     }
@@ -92,38 +101,82 @@ public final class File: Sendable {
     /// Fills `buffer` from `offset`. Returns less than its size only at the end of the file.
     public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(SystemError) -> Int {
         let memory = unsafe buffer.pinned
+        try checkFence("read")
         let done = unsafe cachedReads.read(descriptor.rawValue, memory, at: offset)
         if done == memory.count { return done }
-        return try await IOExecutor.transfer(
-            unsafe IORequest(
-                .read, descriptor.rawValue, memory.baseAddress.map { unsafe $0 + done },
-                count: memory.count - done, offset: offset + UInt64(done))
-        ).checked("read") + done
+        let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[done...])
+        return unsafe try await transfer(.read, rest, at: offset + UInt64(done)) + done
     }
 
     /// Writes all of `bytes` at `offset`.
     public func write(_ bytes: RawSpan, at offset: UInt64) async throws(SystemError) {
-        let memory = unsafe bytes.pinned
-        _ = try await IOExecutor.transfer(
-            unsafe IORequest(
-                .write, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset)
-        ).checked("write")
+        _ = unsafe try await transfer(.write, bytes.pinned, at: offset)
+    }
+
+    private func transfer(
+        _ operation: IORequest.Operation, _ memory: UnsafeMutableRawBufferPointer, at offset: UInt64
+    ) async throws(SystemError) -> Int {
+        if fence != nil, memory.count > Self.largestGuardedTransfer {
+            return unsafe try await transferInParts(operation, memory, at: offset)
+        }
+        try checkFence("\(operation)")
+        return try await IOExecutor.transfer(
+            unsafe IORequest(operation, descriptor.rawValue, memory.baseAddress, count: memory.count, offset: offset),
+            fence
+        ).checked(operation == .read ? "read" : "write")
+    }
+
+    private func transferInParts(
+        _ operation: IORequest.Operation, _ memory: UnsafeMutableRawBufferPointer, at offset: UInt64
+    ) async throws(SystemError) -> Int {
+        var done = 0
+        while done < memory.count {
+            let end = min(memory.count, done + Self.largestGuardedTransfer)
+            let part = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[done..<end])
+            let count = unsafe try await transfer(operation, part, at: offset + UInt64(done))
+            done += count
+            if count < part.count { break }
+        }
+        return done
     }
 
     /// Fills all segments; contiguous ones by one call. Returns the bytes read, less than the sum only past the end.
     public func readv(_ vector: IOVector) async throws(SystemError) -> Int {
-        try await IOExecutor.transfer(vector, isWrite: false, descriptor: descriptor.rawValue).checked("readv")
+        try await transfer(vector, .read)
     }
 
     /// Writes all segments; contiguous ones by one call.
     public func writev(_ vector: IOVector) async throws(SystemError) {
-        _ = try await IOExecutor.transfer(vector, isWrite: true, descriptor: descriptor.rawValue).checked("writev")
+        _ = try await transfer(vector, .write)
+    }
+
+    private func transfer(
+        _ vector: IOVector, _ operation: IORequest.Operation
+    ) async throws(SystemError) -> Int {
+        if fence != nil, vector.byteCount > Self.largestGuardedTransfer {
+            var done = 0
+            for index in 0..<vector.count {
+                done += unsafe try await transfer(operation, vector[index].memory, at: vector[index].offset)
+            }
+            return done
+        }
+        try checkFence("\(operation)")
+        return try await IOExecutor.transfer(
+            vector, isWrite: operation == .write, descriptor: descriptor.rawValue, fence
+        ).checked(operation == .read ? "readv" : "writev")
+    }
+
+    /// Throws while a late change of the file is not back.
+    @inline(__always)
+    private func checkFence(_ call: @autoclosure () -> String) throws(SystemError) {
+        if let fence, fence.isShut { throw SystemError(.timedOut, call()) }
     }
 
     /// Makes completed writes durable; with `dataOnly`, without times that nothing needs to find the data.
     public func synchronize(dataOnly: Bool = true) async throws(SystemError) {
         let operation: IORequest.Operation = dataOnly ? .dataSync : .sync
-        _ = try await IOExecutor.transfer(unsafe IORequest(operation, descriptor.rawValue))
+        try checkFence("\(operation)")
+        _ = try await IOExecutor.transfer(unsafe IORequest(operation, descriptor.rawValue), fence)
             .checked(dataOnly ? "fdatasync" : "fsync")
     }
 
@@ -152,17 +205,20 @@ public final class File: Sendable {
     public func allocate(_ mode: AllocationMode, _ range: Range<UInt64>) async throws(SystemError) {
         if range.isEmpty { return }
         guard range.upperBound <= Int64.max else { throw SystemError(.fileTooLarge, "fallocate") }
+        try checkFence("fallocate")
         _ = try await IOExecutor.transfer(
             unsafe IORequest(
                 .allocate, descriptor.rawValue, count: Int(range.upperBound - range.lowerBound),
-                offset: range.lowerBound, flags: mode.flags)
+                offset: range.lowerBound, flags: mode.flags), fence
         ).checked("fallocate")
     }
 
     /// Sets the size in bytes. New bytes read as zeros.
     public func truncate(to size: UInt64) async throws(SystemError) {
         guard size <= Int64.max else { throw SystemError(.fileTooLarge, "ftruncate") }
-        try await call("ftruncate") { [descriptor] in Int(ftruncate(descriptor.rawValue, off_t(size))) }
+        try await call("ftruncate", isChange: true) { [descriptor] in
+            Int(ftruncate(descriptor.rawValue, off_t(size)))
+        }
     }
 
     /// Sets who may open the file.
@@ -197,7 +253,7 @@ public final class File: Sendable {
 
     /// The file's status.
     public func status() async throws(SystemError) -> FileStatus {
-        try await blocking.run { [descriptor] () throws(SystemError) in
+        try await blocking.call("fstat", path.string) { [descriptor] () throws(SystemError) in
             var status = stat()
             guard unsafe fstat(descriptor.rawValue, &status) == 0 else {
                 throw SystemError(Errno(rawValue: errno), "fstat")
@@ -208,8 +264,11 @@ public final class File: Sendable {
 
     /// Runs a system call that can only block, away from the I/O executors.
     @discardableResult
-    func call(_ name: String, _ body: @escaping @Sendable () -> Int) async throws(SystemError) -> Int {
-        try await blocking.run { () throws(SystemError) in
+    func call(
+        _ name: String, isChange: Bool = false, _ body: @escaping @Sendable () -> Int
+    ) async throws(SystemError) -> Int {
+        try checkFence(name)
+        return try await blocking.call(name, path.string, fence: isChange ? fence : nil) { () throws(SystemError) in
             while true {
                 let result = body()
                 if result >= 0 { return result }

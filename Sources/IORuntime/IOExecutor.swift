@@ -31,6 +31,8 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private var slots = IOSlots()
     /// Rounds of the loop.
     private var passes = 0
+    /// When the requests in flight are looked through again: not for every wait that brought nothing.
+    private var nextSweep: UInt64 = 0
     /// Bytes that may still be read in this round without suspending the task.
     private var inlineBudget = IOExecutor.inlineBytesPerPass
     private let readsInline: Bool
@@ -173,8 +175,9 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             if blocking { isSleeping.store(false, ordering: .sequentiallyConsistent) }
             passes &+= 1
             inlineBudget = Self.inlineBytesPerPass
-            if completions.isEmpty || passes % 4096 == 0 { sweepCancelled() }
+            let isDue = completions.isEmpty || passes % 256 == 0
             deliver()
+            if isDue { sweep() }
         }
         engine.shutDown()
         slots.deallocate()
@@ -192,11 +195,16 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         for token in cancellations where slots.cancel(token) { engine.cancel(token: token) }
     }
 
-    /// Cancels the transfers of cancelled tasks. Called when a wait brought nothing, so every `cancellationSweep` while
-    /// a transfer hangs, and now and then while others keep the executor busy.
-    private func sweepCancelled() {
+    /// Cancels the transfers of cancelled tasks, and ends the wait for those that are late. Called when a wait brought
+    /// nothing, so every `cancellationSweep` while a transfer hangs, and now and then while others keep the executor
+    /// busy.
+    private func sweep() {
         guard slots.hasSweepable else { return }
+        let now = MonotonicTime.now
+        guard now >= nextSweep else { return }
+        nextSweep = now + 10_000_000
         slots.forEachCancelled { engine.cancel(token: $0) }
+        slots.expire(now: now) { engine.cancel(token: $0) }
     }
 
     private func deliver() {
@@ -222,20 +230,22 @@ extension IOExecutor {
     /// has let go of its memory. Looking for cancelled tasks now and then costs nothing on the way of a request; a
     /// cancellation handler would cost a tenth of a microsecond each.
     @inline(__always)
-    static func transfer(_ request: IORequest) async -> Int {
-        guard isCurrent else { return await hop { await transferHere(request) } }
-        return await transferHere(request)
+    static func transfer(_ request: IORequest, _ fence: FileFence? = nil) async -> Int {
+        guard isCurrent else { return await hop { await transferHere(request, fence) } }
+        return await transferHere(request, fence)
     }
 
     /// As `transfer`, for all segments of `vector`: contiguous ones by one vectored call, the rest in parallel. Returns
     /// the number of bytes, or minus the first `errno`.
     @inline(__always)
-    static func transfer(_ vector: IOVector, isWrite: Bool, descriptor: Int32) async -> Int {
+    static func transfer(
+        _ vector: IOVector, isWrite: Bool, descriptor: Int32, _ fence: FileFence? = nil
+    ) async -> Int {
         if vector.count == 0 { return 0 }
         guard isCurrent else {
-            return await hop { await transferHere(vector, isWrite: isWrite, descriptor: descriptor) }
+            return await hop { await transferHere(vector, isWrite: isWrite, descriptor: descriptor, fence) }
         }
-        return await transferHere(vector, isWrite: isWrite, descriptor: descriptor)
+        return await transferHere(vector, isWrite: isWrite, descriptor: descriptor, fence)
     }
 
     /// Performs a request that may wait for another program for ever; a cancelled task's request ends at once.
@@ -252,23 +262,25 @@ extension IOExecutor {
         await withTaskExecutorPreference(IOExecutorGroup.shared.next()) { await body() }
     }
 
-    private static func transferHere(_ request: IORequest) async -> Int {
+    private static func transferHere(_ request: IORequest, _ fence: FileFence?) async -> Int {
         unsafe await withUnsafeContinuation { continuation in
             withCurrent { executor in
                 let token = executor.slots.reserve()
                 executor.engine.submit(
-                    unsafe executor.slots.start(token, request, continuation, WaitingTask.current),
+                    unsafe executor.slots.start(token, request, continuation, WaitingTask.current, fence),
                     token: token)
             }
         }
     }
 
-    private static func transferHere(_ vector: IOVector, isWrite: Bool, descriptor: Int32) async -> Int {
+    private static func transferHere(
+        _ vector: IOVector, isWrite: Bool, descriptor: Int32, _ fence: FileFence?
+    ) async -> Int {
         unsafe await withUnsafeContinuation { continuation in
             withCurrent { executor in
                 unsafe executor.slots.start(
                     vector, isWrite: isWrite, descriptor: descriptor, continuation,
-                    WaitingTask.current
+                    WaitingTask.current, fence
                 ) { request, token in
                     executor.engine.submit(request, token: token)
                 }

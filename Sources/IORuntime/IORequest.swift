@@ -7,6 +7,14 @@ struct IORequest: @unchecked Sendable {
         case receive, send, sendVector, accept, connect
         case poll, timeout
 
+        /// Whether the request changes a file, so that it must not happen late.
+        var isChange: Bool {
+            switch self {
+            case .write, .writeVector, .allocate: true
+            default: false
+            }
+        }
+
         var isFileTransfer: Bool {
             switch self {
             case .read, .write, .readVector, .writeVector: true
@@ -26,6 +34,8 @@ struct IORequest: @unchecked Sendable {
     var offset: UInt64
     /// `fallocate` mode, poll events, `send` flags.
     var flags: Int32
+    /// Threads that make the system call where there is no ring; nil for those of the engine. Kept by the request's slot.
+    unowned(unsafe) var workers: BlockingPool?
 
     init(
         _ operation: Operation, _ descriptor: Int32, _ memory: UnsafeMutableRawPointer? = nil, count: Int = 0,
@@ -37,6 +47,7 @@ struct IORequest: @unchecked Sendable {
         self.count = count
         self.offset = offset
         self.flags = flags
+        unsafe workers = nil
     }
 }
 

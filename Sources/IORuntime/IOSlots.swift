@@ -5,6 +5,9 @@ import Glibc
 ///
 /// Slots are reused without allocation and grow to the largest number ever in flight. A token is a slot's index with a
 /// generation, so that a late cancellation cannot reach the next request in the same slot.
+///
+/// A request with a deadline works on memory of its slot's own, so that who waits can be told that it is late while the
+/// kernel still holds it.
 @safe
 struct IOSlots {
     @safe
@@ -22,6 +25,14 @@ struct IOSlots {
         var task: WaitingTask?
         /// The group that waits instead of `continuation`, or -1.
         var group: Int32 = -1
+        /// Of a request with a deadline: when it is late, and the memory that stands in for the caller's.
+        var fence: FileFence?
+        var due: UInt64 = 0
+        var copy = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        /// Pieces of the caller's memory, listed in the slot's own.
+        var pieceCount = 0
+        /// The caller has been told that the request is late and waits no more.
+        var isExpired = false
     }
 
     @safe
@@ -68,11 +79,20 @@ struct IOSlots {
 
     mutating func start(
         _ token: UInt64, _ request: IORequest, _ continuation: UnsafeContinuation<Int, Never>,
-        _ task: WaitingTask?
+        _ task: WaitingTask?, _ fence: FileFence? = nil
     ) -> IORequest {
         let index = Int(token & 0xffff_ffff)
         var request = request
         if let moved = unsafe keep(request, index) { unsafe request.memory = moved }
+        if let fence {
+            if request.operation.isFileTransfer {
+                let list = unsafe pieces(of: index)
+                unsafe list[0] = unsafe iovec(iov_base: request.memory, iov_len: request.count)
+                guardRequest(&request, index, fence, pieceCount: 1)
+            } else {
+                guardRequest(&request, index, fence, pieceCount: 0)
+            }
+        }
         begin(index, request, task)
         unsafe slots[index].continuation = continuation
         return request
@@ -95,7 +115,7 @@ struct IOSlots {
     /// Starts one request for each contiguous run of segments.
     mutating func start(
         _ vector: IOVector, isWrite: Bool, descriptor: Int32, _ continuation: UnsafeContinuation<Int, Never>,
-        _ task: WaitingTask?, submit: (IORequest, UInt64) -> Void
+        _ task: WaitingTask?, _ fence: FileFence?, submit: (IORequest, UInt64) -> Void
     ) {
         let group: Int32
         if let reused = freeGroups.popLast() {
@@ -112,12 +132,12 @@ struct IOSlots {
             let token = reserve()
             let index = Int(token & 0xffff_ffff)
             var request: IORequest
-            if end == first + 1 {
+            if end == first + 1, fence == nil {
                 let memory = unsafe vector[first].memory
                 request = unsafe IORequest(
                     isWrite ? .write : .read, descriptor, memory.baseAddress, count: memory.count)
             } else {
-                let list = unsafe memory(of: index).assumingMemoryBound(to: iovec.self)
+                let list = unsafe pieces(of: index)
                 for segment in first..<end {
                     let memory = unsafe vector[segment].memory
                     unsafe list[segment - first] = unsafe iovec(iov_base: memory.baseAddress, iov_len: memory.count)
@@ -126,6 +146,7 @@ struct IOSlots {
                     isWrite ? .writeVector : .readVector, descriptor, UnsafeMutableRawPointer(list), count: end - first)
             }
             request.offset = vector[first].offset
+            if let fence { guardRequest(&request, index, fence, pieceCount: end - first) }
             groups[Int(group)].remaining += 1
             begin(index, request, task)
             slots[index].group = group
@@ -133,6 +154,80 @@ struct IOSlots {
             first = end
         }
     }
+
+    /// Gives a request its deadline, and memory of its own in place of the caller's pieces.
+    private mutating func guardRequest(
+        _ request: inout IORequest, _ index: Int, _ fence: FileFence, pieceCount: Int
+    ) {
+        slots[index].fence = fence
+        slots[index].due = fence.deadline.due
+        slots[index].pieceCount = pieceCount
+        unsafe request.workers = fence.workers
+        guard pieceCount > 0 else { return }
+        let isWrite = Self.isWrite(request.operation)
+        let list = unsafe pieces(of: index)
+        var byteCount = 0
+        for piece in 0..<pieceCount { unsafe byteCount += list[piece].iov_len }
+        let copy = unsafe IOBufferPool.shared.take(byteCount)
+        if isWrite {
+            var done = 0
+            for piece in 0..<pieceCount {
+                let length = unsafe list[piece].iov_len
+                if length > 0, let from = unsafe list[piece].iov_base, let to = copy.baseAddress {
+                    // Sound: the copy has room for the sum of all pieces.
+                    unsafe (to + done).copyMemory(from: from, byteCount: length)
+                }
+                done += length
+            }
+        }
+        unsafe slots[index].copy = copy
+        request.operation = isWrite ? .write : .read
+        unsafe request.memory = copy.baseAddress
+        request.count = byteCount
+    }
+
+    /// Ends the deadline of a request that has come back: what was read goes to the caller, if it still waits.
+    private mutating func releaseGuard(_ index: Int) {
+        guard let fence = slots[index].fence else { return }
+        let copy = unsafe slots[index].copy
+        if !slots[index].isExpired, slots[index].request.operation == .read {
+            let list = unsafe pieces(of: index)
+            var done = 0
+            for piece in 0..<slots[index].pieceCount {
+                let length = unsafe min(list[piece].iov_len, slots[index].transferred - done)
+                guard length > 0 else { break }
+                if let to = unsafe list[piece].iov_base, let from = copy.baseAddress {
+                    // Sound: the copy holds what was transferred, and the caller lends its memory until it is resumed.
+                    unsafe to.copyMemory(from: from + done, byteCount: length)
+                }
+                done += length
+            }
+        }
+        unsafe IOBufferPool.shared.give(copy)
+        unsafe slots[index].copy = unsafe UnsafeMutableRawBufferPointer(start: nil, count: 0)
+        if slots[index].isExpired { fence.returned(isChange: slots[index].request.operation.isChange) }
+        slots[index].fence = nil
+    }
+
+    /// Tells those whose requests are late that they are, and calls `body` with the token of each: the kernel is asked
+    /// to end it, and its memory stays its own until it has.
+    mutating func expire(now: UInt64, _ body: (UInt64) -> Void) {
+        for index in slots.indices where slots[index].isInFlight && slots[index].fence != nil {
+            guard !slots[index].isExpired, slots[index].due <= now else { continue }
+            slots[index].isExpired = true
+            let operation = slots[index].request.operation
+            slots[index].fence?.expired("\(operation)", isChange: operation.isChange)
+            if !slots[index].isCancelled {
+                slots[index].isCancelled = true
+                if slots[index].task == nil { sweepable += 1 }
+            }
+            if slots[index].task != nil { slots[index].task = nil }
+            resume(index, -Int(ETIMEDOUT))
+            body(token(of: index))
+        }
+    }
+
+    private func token(of index: Int) -> UInt64 { UInt64(slots[index].generation) << 32 | UInt64(index) }
 
     private mutating func begin(_ index: Int, _ request: IORequest, _ task: WaitingTask?) {
         slots[index].isInFlight = true
@@ -154,7 +249,7 @@ struct IOSlots {
         for index in slots.indices where slots[index].isInFlight {
             guard slots[index].isCancelled || slots[index].task?.isCancelled == true else { continue }
             slots[index].isCancelled = true
-            body(UInt64(slots[index].generation) << 32 | UInt64(index))
+            body(token(of: index))
         }
     }
 
@@ -188,15 +283,24 @@ struct IOSlots {
     }
 
     private mutating func finish(_ index: Int, _ result: Int) {
-        let group = Int(slots[index].group)
-        let waiter = unsafe slots[index].continuation
-        unsafe slots[index].continuation = nil
+        releaseGuard(index)
+        let isExpired = slots[index].isExpired
+        slots[index].isExpired = false
         if slots[index].task != nil || slots[index].isCancelled { sweepable -= 1 }
         slots[index].task = nil
         slots[index].isInFlight = false
         slots[index].generation &+= 1
         free.append(UInt32(index))
         inFlight -= 1
+        if !isExpired { resume(index, result) }
+    }
+
+    /// Resumes who waits for a slot.
+    private mutating func resume(_ index: Int, _ result: Int) {
+        let group = Int(slots[index].group)
+        slots[index].group = -1
+        let waiter = unsafe slots[index].continuation
+        unsafe slots[index].continuation = nil
         guard group >= 0 else {
             unsafe waiter?.resume(returning: result)
             return
@@ -247,6 +351,10 @@ struct IOSlots {
         default:
             return false
         }
+    }
+
+    private func pieces(of index: Int) -> UnsafeMutablePointer<iovec> {
+        unsafe memory(of: index).assumingMemoryBound(to: iovec.self)
     }
 
     private func memory(of index: Int) -> UnsafeMutableRawPointer {

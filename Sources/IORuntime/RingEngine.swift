@@ -9,6 +9,7 @@ final class RingEngine: IOEngine {
     /// Entries of the submission queue; more are handed over in several system calls.
     private static let queueEntries: UInt32 = 1024
     private static let completionEntries: UInt32 = 8192
+    private static let blockingCalls: UInt32 = 1024
     /// File transfers are handed over in groups of so many: a disk works on one while the next is prepared. Handed over
     /// all at once at the end of a round, they make it work and idle in turn: a fifth less at depth 32.
     private static let transfersPerSubmission = 4
@@ -56,7 +57,16 @@ final class RingEngine: IOEngine {
             parameters.cq_entries = completionEntries
             if unsafe io_uring_queue_init_params(queueEntries, ring, &parameters) == 0 {
                 // Without NODROP (before 5.5) a full completion queue would lose completions.
-                if parameters.features & (1 << 1) != 0 { return true }
+                if parameters.features & (1 << 1) != 0 {
+                    // Calls that block run on threads of the kernel. The default is four a core, which one mount that
+                    // hangs would take from all others. Kernels before 5.15 have no such limit to set.
+                    var limits: (UInt32, UInt32) = (blockingCalls, blockingCalls)
+                    unsafe withUnsafeMutableBytes(of: &limits) { limits in
+                        _ = unsafe io_uring_register_iowq_max_workers(
+                            ring, limits.baseAddress?.assumingMemoryBound(to: UInt32.self))
+                    }
+                    return true
+                }
                 unsafe io_uring_queue_exit(ring)
                 return false
             }

@@ -6,7 +6,7 @@ import Glibc
 final class ThreadPoolEngine: IOEngine {
     static let name = "threads"
 
-    /// Shared by the engines of all executors.
+    /// Shared by the engines of all executors, for backends without threads of their own.
     private static let workers = BlockingPool(threads: 32)
 
     private struct Waiting {
@@ -16,6 +16,8 @@ final class ThreadPoolEngine: IOEngine {
 
     private final class Finished: Sendable {
         let completions = Locked<[IOCompletion]>([])
+        /// Tokens of requests that are not to begin any more.
+        let cancelled = Locked<Set<UInt64>>([])
     }
 
     private let wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
@@ -27,8 +29,11 @@ final class ThreadPoolEngine: IOEngine {
     func submit(_ request: IORequest, token: UInt64) {
         switch request.operation {
         case .read, .write, .readVector, .writeVector, .sync, .dataSync, .allocate:
-            Self.workers.enqueue { [finished, wakeDescriptor] in
-                let completion = IOCompletion(token: token, result: Self.perform(request))
+            let workers = unsafe request.workers ?? Self.workers
+            workers.enqueue { [finished, wakeDescriptor] in
+                let isCancelled = finished.cancelled.withLock { $0.contains(token) }
+                let completion = IOCompletion(
+                    token: token, result: isCancelled ? -Int(ECANCELED) : Self.perform(request))
                 finished.completions.withLock { $0.append(completion) }
                 Self.signal(wakeDescriptor)
             }
@@ -39,9 +44,13 @@ final class ThreadPoolEngine: IOEngine {
         }
     }
 
-    /// What waits for readiness ends at once. A system call that a worker has begun cannot be ended: it completes.
+    /// What waits for readiness ends at once, and what waits for a worker when it gets one. A system call that a worker
+    /// has begun cannot be ended: it completes.
     func cancel(token: UInt64) {
-        guard let index = waiting.firstIndex(where: { $0.token == token }) else { return }
+        guard let index = waiting.firstIndex(where: { $0.token == token }) else {
+            finished.cancelled.withLock { _ = $0.insert(token) }
+            return
+        }
         waiting.remove(at: index)
         ready.append(IOCompletion(token: token, result: -Int(ECANCELED)))
     }
@@ -74,6 +83,10 @@ final class ThreadPoolEngine: IOEngine {
         ready.removeAll(keepingCapacity: true)
         finished.completions.withLock { done in
             completions.append(contentsOf: done)
+            finished.cancelled.withLock { cancelled in
+                if cancelled.isEmpty { return }
+                for completion in done { cancelled.remove(completion.token) }
+            }
             done.removeAll(keepingCapacity: true)
         }
     }
