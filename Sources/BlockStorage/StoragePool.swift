@@ -12,6 +12,9 @@ public protocol StoragePool: Sendable {
     var formats: [VolumeFormat] { get }
     var capabilities: [Capability] { get }
 
+    /// Whether the storage answers in time. Costs nothing: what the latest requests have shown.
+    var health: PoolHealth { get }
+
     /// Capacity and use, from the storage itself.
     func statistics() async throws(StorageError) -> PoolStatistics
     /// What was promised, by every host: the sum that `PoolLimits` bound. A pool that was opened with limits refuses
@@ -78,6 +81,8 @@ public protocol StoragePool: Sendable {
 }
 
 extension StoragePool {
+    public var health: PoolHealth { .healthy }
+
     public func recover(_ intent: Intent) async throws(StorageError) {
         throw StorageError(
             .notSupported, "recover", at: "\(name)/\(intent.volume)",
@@ -257,6 +262,13 @@ public struct CheckReport: Equatable, Sendable {
     }
 
     public var outcome: Outcome { corruptions > 0 ? .corrupt : leaks > 0 ? .leaks : .clean }
+}
+
+/// Whether a pool answers in time.
+public enum PoolHealth: Equatable, Sendable {
+    case healthy
+    /// It does not; the reason says what is waited for.
+    case unresponsive(reason: String)
 }
 
 public struct PoolStatistics: Equatable, Sendable {

@@ -43,7 +43,10 @@ public final class FilePool: StoragePool {
         /// How much this host lets the pool promise.
         public var limits = PoolLimits.none
 
-        /// No journal, through the page cache, any identity, no limits.
+        /// How long the file system may take for a request; nil for as long as it likes.
+        public var deadline: Duration?
+
+        /// No deadline, no journal, through the page cache, any identity, no limits.
         public init() {}
     }
 
@@ -81,8 +84,8 @@ public final class FilePool: StoragePool {
     static func open(
         _ name: String, _ kind: Kind, path: String, options: Options, mounts: MountTable
     ) async throws(StorageError) -> FilePool {
-        // A mount that hangs holds up its own threads only.
-        let blocking = kind == .directory ? BlockingPool.shared : BlockingPool(threads: 32)
+        // A file system that hangs holds up its own threads only.
+        let blocking = BlockingPool(threads: 32, deadline: options.deadline.map { IODeadline($0) })
         let store = try await LocalFileStore(path, isDirect: options.isDirect, blocking: blocking)
         if case .sharedMountPoint(let isForced) = kind {
             try mounts.checkShared(store.location(of: ""), isForced: isForced)
@@ -140,6 +143,12 @@ public final class FilePool: StoragePool {
             Capability(.resizeOnline), Capability(.shrink), Capability(.discard), Capability(.extents),
             Capability(.exclusiveAttach), Capability(.flatten),
         ]
+    }
+
+    public var health: PoolHealth {
+        guard let overdue = store.overdue else { return .healthy }
+        return .unresponsive(
+            reason: "\(overdue.count) requests are late, the first for \(overdue.seconds) s: \(overdue.request)")
     }
 
     public func statistics() async throws(StorageError) -> PoolStatistics {

@@ -6,6 +6,8 @@ import IORuntime
 /// Names are relative to the directory; those of the pool's own hidden directory contain one slash. No call follows a
 /// symbolic link as the last component unless it says so.
 public protocol FileStore: Sendable {
+    /// Requests that have not come back in time; nil while all do.
+    var overdue: IODeadline.Overdue? { get }
     /// What a hypervisor opens for `name`: an absolute path or a URL. The directory itself for an empty name.
     func location(of name: String) -> String
     func open(_ name: String, _ mode: FileOpenMode) async throws(StorageError) -> any StoredFile

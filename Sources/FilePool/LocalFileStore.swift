@@ -8,6 +8,7 @@ public final class LocalFileStore: FileStore {
     /// The path without symbolic links, as it was when the directory was opened.
     private let path: String
     private let isDirect: Bool
+    private let deadline: IODeadline?
 
     /// Opens the directory at the absolute path `path`. With `isDirect` volumes go past the page cache.
     ///
@@ -23,7 +24,10 @@ public final class LocalFileStore: FileStore {
             throw StorageError(error, "open pool", at: path)
         }
         self.isDirect = isDirect
+        deadline = blocking.deadline
     }
+
+    public var overdue: IODeadline.Overdue? { deadline?.overdue }
 
     public func location(of name: String) -> String { name.isEmpty ? path : "\(path)/\(name)" }
 

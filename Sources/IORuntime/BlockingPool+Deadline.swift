@@ -5,7 +5,7 @@ extension BlockingPool {
     /// or returns later is of no interest to anybody but `ifLate`. One that has not begun by then never does.
     ///
     /// `fence` is shut while the call is late: for calls that change its file.
-    func call<Result: Sendable>(
+    package func call<Result: Sendable>(
         _ name: String, _ path: String, fence: FileFence? = nil,
         ifLate: (@Sendable (Result) -> Void)? = nil,
         _ body: @escaping @Sendable () throws(SystemError) -> Result
@@ -51,7 +51,7 @@ extension BlockingPool {
                 return Array(state.calls.values)
             }
             if calls.isEmpty { return }
-            let now = MonotonicTime.now
+            let now = MonotonicTime.coarseNanoseconds()
             for call in calls { call.expire(now: now) }
         }
     }

@@ -1,5 +1,3 @@
-import CURing
-import Glibc
 import Synchronization
 
 /// How long requests to one backend may take, and which of them have not come back.
@@ -14,8 +12,13 @@ public final class IODeadline: Sendable {
         public var count: Int
         /// The first of them: a system call and a path.
         public var request: String
-        /// When that was noticed, in seconds since 1970.
-        public var since: Int64
+        /// On `MonotonicTime`'s scale.
+        var since: UInt64
+
+        /// How long the first has been late.
+        public var seconds: UInt64 {
+            (MonotonicTime.coarseNanoseconds() - min(since, MonotonicTime.coarseNanoseconds())) / 1_000_000_000
+        }
     }
 
     public let limit: Duration
@@ -30,7 +33,7 @@ public final class IODeadline: Sendable {
     func expired(_ call: String, _ path: String) {
         state.withLock { state in
             if state == nil {
-                state = Overdue(count: 0, request: "\(call) \(path)", since: Int64(time(nil)))
+                state = Overdue(count: 0, request: "\(call) \(path)", since: MonotonicTime.coarseNanoseconds())
             }
             state?.count += 1
         }
@@ -49,13 +52,13 @@ public final class IODeadline: Sendable {
         let nanoseconds = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000)
         if nanoseconds.overflow { return .max }
         let due = nanoseconds.partialValue.addingReportingOverflow(
-            MonotonicTime.now + UInt64(clamping: attoseconds / 1_000_000_000))
+            MonotonicTime.coarseNanoseconds() + UInt64(clamping: attoseconds / 1_000_000_000))
         return due.overflow ? .max : due.partialValue
     }
 }
 
 /// What ties a file's requests to their deadline.
-final class FileFence: Sendable {
+package final class FileFence: Sendable {
     let deadline: IODeadline
     let path: String
     /// Threads that only this backend can keep.
@@ -78,15 +81,5 @@ final class FileFence: Sendable {
     func returned(isChange: Bool) {
         if isChange { overdueChanges.wrappingSubtract(1, ordering: .acquiringAndReleasing) }
         deadline.returned()
-    }
-}
-
-/// The monotonic clock, as coarse as its ticks: for limits that are many ticks long.
-enum MonotonicTime {
-    /// In nanoseconds.
-    static var now: UInt64 {
-        var time = timespec()
-        unsafe clock_gettime(CLOCK_MONOTONIC_COARSE, &time)
-        return UInt64(clamping: time.tv_sec) &* 1_000_000_000 &+ UInt64(clamping: time.tv_nsec)
     }
 }

@@ -200,7 +200,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     /// busy.
     private func sweep() {
         guard slots.hasSweepable else { return }
-        let now = MonotonicTime.now
+        let now = MonotonicTime.coarseNanoseconds()
         guard now >= nextSweep else { return }
         nextSweep = now + 10_000_000
         slots.forEachCancelled { engine.cancel(token: $0) }

@@ -35,7 +35,7 @@ struct IORequest: @unchecked Sendable {
     /// `fallocate` mode, poll events, `send` flags.
     var flags: Int32
     /// Threads that make the system call where there is no ring; nil for those of the engine. Kept by the request's slot.
-    unowned(unsafe) var workers: BlockingPool?
+    var workers: Unmanaged<BlockingPool>?
 
     init(
         _ operation: Operation, _ descriptor: Int32, _ memory: UnsafeMutableRawPointer? = nil, count: Int = 0,

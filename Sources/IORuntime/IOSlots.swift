@@ -162,7 +162,7 @@ struct IOSlots {
         slots[index].fence = fence
         slots[index].due = fence.deadline.due
         slots[index].pieceCount = pieceCount
-        unsafe request.workers = fence.workers
+        unsafe request.workers = .passUnretained(fence.workers)
         guard pieceCount > 0 else { return }
         let isWrite = Self.isWrite(request.operation)
         let list = unsafe pieces(of: index)

@@ -29,7 +29,7 @@ final class ThreadPoolEngine: IOEngine {
     func submit(_ request: IORequest, token: UInt64) {
         switch request.operation {
         case .read, .write, .readVector, .writeVector, .sync, .dataSync, .allocate:
-            let workers = unsafe request.workers ?? Self.workers
+            let workers = unsafe request.workers?.takeUnretainedValue() ?? Self.workers
             workers.enqueue { [finished, wakeDescriptor] in
                 let isCancelled = finished.cancelled.withLock { $0.contains(token) }
                 let completion = IOCompletion(

@@ -17,6 +17,7 @@ extension PoolDriver {
     ) async throws(StorageError) -> OpenedPool {
         var options = FilePool.Options()
         options.journalDirectory = configuration.journalDirectory
+        options.deadline = .seconds(configuration.url.deadlineSeconds)
         options.isDirect = configuration.isDirect
         options.expectedIdentity = configuration.identity
         options.limits = configuration.limits

@@ -83,25 +83,35 @@ extension StorageHost {
         }
     }
 
-    /// Capacity, use and capabilities, from the pool itself.
+    /// Capacity, use, health and capabilities, from the pool itself. A pool that does not answer in time is described as
+    /// far as it is known, with the reason as its health.
     public func poolDetails(_ name: String) async throws(StorageError) -> PoolDetails {
-        let pool = try await pool(name)
-        guard let record = try await catalog.pool(name) else {
-            throw StorageError(.notFound, "find pool", at: name, why: "it was removed just now")
-        }
+        guard let record = try await catalog.pool(name) else { throw Self.noSuchPool(name) }
         let url = try PoolURL.parse(record.url).url
-        let statistics = try await pool.statistics()
-        let provisioned = try await pool.provisioned()
-        let capacity = record.capacityBytes.flatMap { UInt64(exactly: $0) }.map { min($0, statistics.capacity) }
-        let unused = (capacity ?? statistics.capacity).subtractingSaturating(statistics.allocated)
-        return PoolDetails(
-            name: name, kind: pool.kind, url: record.url, tags: record.tags,
-            capacityBytes: capacity ?? statistics.capacity, allocatedBytes: statistics.allocated,
-            availableBytes: min(unused, statistics.available),
-            provisionedBytes: provisioned.bytes,
-            deadlineSeconds: url.deadlineSeconds, health: "healthy",
-            capacityIOPS: record.capacityIOPS.flatMap { UInt64(exactly: $0) },
-            allocatedIOPS: provisioned.minIOPS, capabilities: pool.capabilities)
+        let registered = record.capacityBytes.flatMap { UInt64(exactly: $0) }
+        var details = PoolDetails(
+            name: name, kind: url.scheme, url: record.url, tags: record.tags, capacityBytes: registered ?? 0,
+            allocatedBytes: 0, availableBytes: 0, provisionedBytes: 0, deadlineSeconds: url.deadlineSeconds,
+            health: .healthy, capacityIOPS: record.capacityIOPS.flatMap { UInt64(exactly: $0) }, allocatedIOPS: 0,
+            capabilities: [])
+        do throws(StorageError) {
+            let pool = try await pool(name)
+            details.kind = pool.kind
+            details.capabilities = pool.capabilities
+            let statistics = try await pool.statistics()
+            let provisioned = try await pool.provisioned()
+            details.capacityBytes = registered.map { min($0, statistics.capacity) } ?? statistics.capacity
+            details.allocatedBytes = statistics.allocated
+            let unused = details.capacityBytes.subtractingSaturating(statistics.allocated)
+            details.availableBytes = min(unused, statistics.available)
+            details.provisionedBytes = provisioned.bytes
+            details.allocatedIOPS = provisioned.minIOPS
+            details.health = pool.health
+        } catch {
+            guard error.code == .timedOut || error.code == .connectionLost else { throw error }
+            details.health = .unresponsive(reason: "\(error)")
+        }
+        return details
     }
 
     /// Keeps the name and the room for a lazy volume in its pool, as far as that can hold such a thing.

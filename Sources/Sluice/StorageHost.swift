@@ -79,9 +79,7 @@ public final class StorageHost: Sendable {
 
     /// The pool of that name, opened at its first use; throws `notFound` for one that is not registered.
     public func pool(_ name: String) async throws(StorageError) -> any StoragePool {
-        guard let record = try await catalog.pool(name) else {
-            throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
-        }
+        guard let record = try await catalog.pool(name) else { throw Self.noSuchPool(name) }
         let task = pools.withLock { pools in
             if let pool = pools[name], pool.record == record { return pool.task }
             let task = Task { () async -> Result<any StoragePool, StorageError> in
@@ -100,6 +98,10 @@ public final class StorageHost: Sendable {
         return try result.get()
     }
 
+    static func noSuchPool(_ name: String) -> StorageError {
+        StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
+    }
+
     /// Drops the open pool, so that its next use opens it anew.
     func forget(_ name: String) {
         pools.withLock { pools in _ = pools.removeValue(forKey: name) }
@@ -107,9 +109,7 @@ public final class StorageHost: Sendable {
 
     /// The pool of that name as one whose volumes go past the page cache.
     func directPool(_ name: String) async throws(StorageError) -> any StoragePool {
-        guard let record = try await catalog.pool(name) else {
-            throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
-        }
+        guard let record = try await catalog.pool(name) else { throw Self.noSuchPool(name) }
         return try await open(record, secret: try secret(of: record), isDirect: true).pool
     }
 

@@ -70,7 +70,8 @@ public struct PoolDetails: Equatable, Sendable {
     /// The sum of the virtual sizes of volumes and templates, in bytes.
     public var provisionedBytes: UInt64
     public var deadlineSeconds: Int
-    public var health: String
+    /// Of one that does not answer, sizes and sums are 0.
+    public var health: PoolHealth
     /// As registered; nil where nothing limits it.
     public var capacityIOPS: UInt64?
     /// The sum of the minimums of the pool's volumes.

@@ -113,6 +113,8 @@ private final class CrashingStore: FileStore {
         if !isAlive { throw StorageError(.inputOutput, "call store", why: "the process is dead") }
     }
 
+    var overdue: IODeadline.Overdue? { store.overdue }
+
     func location(of name: String) -> String { store.location(of: name) }
 
     func open(_ name: String, _ mode: FileOpenMode) async throws(StorageError) -> any StoredFile {

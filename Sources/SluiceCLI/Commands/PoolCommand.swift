@@ -102,7 +102,8 @@ extension PoolDetails {
             "name": .string(name), "kind": .string(kind), "url": .string(url), "tags": .array(tags.map(JSON.string)),
             "capacityBytes": .unsigned(capacityBytes), "allocatedBytes": .unsigned(allocatedBytes),
             "availableBytes": .unsigned(availableBytes), "provisionedBytes": .unsigned(provisionedBytes),
-            "deadlineSeconds": .unsigned(UInt64(clamping: deadlineSeconds)), "health": .string(health),
+            "deadlineSeconds": .unsigned(UInt64(clamping: deadlineSeconds)), "health": .string(health.name),
+            "healthReason": JSON(health.reason),
             "capacityIOPS": JSON(capacityIOPS), "allocatedIOPS": .unsigned(allocatedIOPS),
             "capabilities": .array(capabilities.map(\.json)),
         ]
@@ -119,10 +120,18 @@ extension PoolDetails {
         lines.add("available", ByteCount(availableBytes).text)
         lines.add("provisioned", "\(ByteCount(provisionedBytes).text) in volumes and templates")
         lines.add("deadline", "\(deadlineSeconds) s")
-        lines.add("health", health)
+        lines.add("health", health.reason.map { "\(health.name): \($0)" } ?? health.name)
         lines.add("IOPS", "\(allocatedIOPS) of \(capacityIOPS.map { "\($0)" } ?? "unlimited") promised")
         lines.add("capabilities", capabilities.map(\.text).joined(separator: " "))
         return lines.text(width: Terminal.width)
+    }
+}
+
+extension PoolHealth {
+    fileprivate var name: String { self == .healthy ? "healthy" : "unresponsive" }
+
+    fileprivate var reason: String? {
+        if case .unresponsive(let reason) = self { reason } else { nil }
     }
 }
 

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# A file system that hangs: its pool answers `timedOut` at the deadline, another pool does not notice, and once the file
+# system is back nothing late has fallen on newer data. Needs root, to freeze a file system of its own.
+set -euo pipefail
+source "$(dirname "$0")/../lib.sh"
+[ "$(id -u)" -eq 0 ] || fail "freezing a file system needs root"
+
+mkdir "$work/mount" "$work/pool"
+truncate --size 1G "$work/disk.img"
+mkfs.ext4 -q "$work/disk.img"
+mount -o loop "$work/disk.img" "$work/mount"
+thaw() { fsfreeze --unfreeze "$work/mount" 2>/dev/null || true; }
+unmount() { local status=$?; thaw; end_children; umount "$work/mount"; (exit "$status"); finish; }
+trap unmount EXIT
+
+sluice pool add stuck "dir://$work/mount?deadline=2" >/dev/null
+sluice pool add other "dir://$work/pool" >/dev/null
+sluice volume create stuck/v --size 64M >/dev/null
+sluice volume create stuck/raw --size 64M --format raw >/dev/null
+sluice volume create other/v --size 64M >/dev/null
+qemu_io() { qemu-io -f raw "$@"; }
+
+serve other/v "$work/other.sock"
+serve stuck/raw "$work/raw.sock"
+serve stuck/v "$work/v.sock"
+qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/raw.sock")" >/dev/null
+qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/v.sock")" >/dev/null
+
+fio --name=other --ioengine=nbd --uri="$(uri "$work/other.sock")" --rw=randrw --bs=4k --iodepth=8 --size=64M \
+    --time_based --runtime=12 --verify=crc32c --do_verify=0 --output-format=json --output="$work/fio.json" \
+    >"$work/fio.log" 2>&1 &
+load=$!
+
+fsfreeze --freeze "$work/mount"
+
+# took WHAT LEAST MOST COMMAND…: the command fails, after so many seconds.
+took() {
+    local what=$1 least=$2 most=$3 started=$EPOCHREALTIME seconds
+    shift 3
+    if "$@" >"$work/took.log" 2>&1; then fail "$what succeeded on a frozen file system"; fi
+    seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+    awk -v s="$seconds" -v l="$least" -v m="$most" 'BEGIN { exit !(s >= l && s <= m) }' ||
+        fail "$what ended after $seconds s, not $least to $most"
+    echo "  $what: failed after $seconds s (deadline 2 s)"
+}
+took "write to a raw volume" 1.9 5 qemu_io -c 'write -P 0x22 0 4k' "$(uri "$work/raw.sock")"
+# The late write may still happen: until it is dead the volume refuses everything, at once.
+took "the next read of it" 0 1 qemu_io -r -c 'read 0 4k' "$(uri "$work/raw.sock")"
+took "write to a QCOW2 volume" 1.9 5 qemu_io -c 'write -P 0x22 0 4k' "$(uri "$work/v.sock")"
+took "volume create" 1.9 10 sluice volume create stuck/new --size 1M
+grep -q '^error: timedOut' "$work/took.log" || fail "not timedOut: $(cat "$work/took.log")"
+# In no time, by a process of its own and by the one that serves both kinds of pool.
+started=$SECONDS
+sluice volume create other/new --size 1M >/dev/null
+sluice pool info other | grep -q 'health.*healthy' || fail "the other pool is not healthy"
+[ $((SECONDS - started)) -le 2 ] || fail "the other pool was delayed"
+
+thaw
+wait "$load" || fail "fio on the other pool failed"
+stalled=$(jq '[.jobs[0].read.clat_ns.max, .jobs[0].write.clat_ns.max] | max / 1e9' "$work/fio.json")
+awk -v s="$stalled" 'BEGIN { exit !(s < 1.9) }' || fail "a request to the other pool took $stalled s"
+echo "  the other pool: no error, slowest request $(awk -v s="$stalled" 'BEGIN { printf "%.2f", s }') s"
+
+# Back: the late write has landed or not, and what is written now stays.
+for kind in raw v; do
+    wait_until 20 qemu_io -c 'write -P 0x33 0 4k' "$(uri "$work/$kind.sock")" || fail "$kind does not come back"
+    qemu_io -r -c 'read -P 0x33 0 4k' -c 'read -P 0x11 4k 508k' "$(uri "$work/$kind.sock")" |
+        { ! grep -q 'verification failed'; } || fail "$kind has other bytes"
+done
+end_children
+serve stuck/raw "$work/raw.sock"
+qemu_io -r -c 'read -P 0x33 0 4k' "$(uri "$work/raw.sock")" | { ! grep -q 'verification failed'; } ||
+    fail "a late write fell on newer bytes"
+stop "$served"
+sluice volume check stuck/v >/dev/null || [ $? -eq 3 ] || fail "stuck/v is corrupt"
+echo "  back after the thaw: newer bytes stay, the image is clean"
