@@ -133,8 +133,8 @@ public final class Directory: Sendable {
     /// The first `count` bytes of each of the files, or all where it has fewer; nil for what cannot be read or is no
     /// regular file. One call for many small reads.
     public func beginnings(of names: [String], count: Int) async -> [[UInt8]?] {
-        await blocking.run { [descriptor] in
-            names.map { name in
+        let read = try? await blocking.call("pread", path.string) { [self] () throws(SystemError) in
+            names.map { name -> [UInt8]? in
                 let flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
                 let file = unsafe name.withCString { unsafe openat(descriptor, $0, flags) }
                 guard file >= 0 else { return nil }
@@ -145,6 +145,7 @@ public final class Directory: Sendable {
                 }
             }
         }
+        return read ?? names.map { _ in nil }
     }
 
     /// Makes a directory; throws `EEXIST` when something has that name.
