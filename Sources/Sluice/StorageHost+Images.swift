@@ -32,7 +32,7 @@ extension StorageHost {
                 try await fill(volume, request, from: disk, CopyOptions(report))
             }
         }
-        return try await details(of: volume)
+        return try await detailsWhenDone(of: volume)
     }
 
     /// Writes what a volume, template or snapshot holds into a new image file of this host.

@@ -17,7 +17,7 @@ extension StorageHost {
                     try await self.migrate(volume, to: target, CopyOptions(verifies: verifies, report))
                 }
             }
-            return try await self.details(of: target)
+            return try await self.detailsWhenDone(of: target)
         }
     }
 

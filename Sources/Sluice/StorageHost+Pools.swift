@@ -122,11 +122,13 @@ extension StorageHost {
         }
     }
 
-    /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is attached.
+    /// Forgets a pool; what is in it stays. Throws `busy` while a volume of it is attached, or an operation that makes,
+    /// moves or removes one is under way.
     public func removePool(_ name: String) async throws(StorageError) {
         if let holder = try await runningAttachments().first(where: { $0.pool == name }) {
             throw StorageError(.busy, "remove pool", at: name, why: "\(holder.address) is held by \(holder.holder)")
         }
+        try await settleAll(in: name)
         let record = try await catalog.pool(name)
         _ = try await catalog.deletePool(name)
         if let secret = record?.secret { secrets.remove(secret) }

@@ -70,8 +70,10 @@ extension StorageHost {
             try await refuseWhileServed(template, "delete template")
             let pool = try await pool(template.pool)
             try await run(.delete(template)) { token throws(StorageError) in
-                try await pool.deleteTemplate(template.name)
-                try await intents.end(token) { try Catalog.forget(template, $0) }
+                try await uncancelled { () async throws(StorageError) in
+                    try await pool.deleteTemplate(template.name)
+                    try await self.intents.end(token) { try Catalog.forget(template, $0) }
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ extension StorageHost {
                 try await fill(target, request, from: opened, options)
             }
         }
-        return try await details(of: target)
+        return try await detailsWhenDone(of: target)
     }
 
     /// What to create in `pool` for a volume that was of that format elsewhere.

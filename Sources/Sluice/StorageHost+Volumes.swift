@@ -73,7 +73,7 @@ extension StorageHost {
         }
         return try await withVolumes("create volume", exclusive: [volume]) { [record] () async throws(StorageError) in
             try await create(record, requirements)
-            return try await details(of: volume)
+            return try await detailsWhenDone(of: volume)
         }
     }
 
@@ -152,7 +152,7 @@ extension StorageHost {
             try await namingHolder(of: source, "clone volume") { () async throws(StorageError) in
                 try await clone(source, record, request)
             }
-            return try await details(of: target)
+            return try await detailsWhenDone(of: target)
         }
     }
 
@@ -190,9 +190,15 @@ extension StorageHost {
 
     /// The pool's volumes, without templates, sorted by name.
     public func listVolumes(in pool: String) async throws(StorageError) -> [VolumeSummary] {
-        let volumes = try await self.pool(pool).listVolumes().map { summary(of: $0, in: pool) }
+        let records = try await catalog.volumes(in: pool)
+        let origins = records.filter { $0.template != nil }.reduce(into: [:]) { $0[$1.name] = $1.template }
+        let volumes = try await self.pool(pool).listVolumes().map { volume in
+            var summary = summary(of: volume, in: pool)
+            summary.template = summary.template ?? origins[volume.name]
+            return summary
+        }
         let names = Set(volumes.map(\.name))
-        let lazy = try await catalog.volumes(in: pool).compactMap { record -> VolumeSummary? in
+        let lazy = records.compactMap { record -> VolumeSummary? in
             guard let size = record.lazySize.flatMap({ UInt64(exactly: $0) }), !names.contains(record.name) else {
                 return nil
             }
@@ -219,8 +225,12 @@ extension StorageHost {
             }
             let pool = try await pool(volume.pool)
             try await run(.delete(volume)) { token throws(StorageError) in
-                try await pool.deleteVolume(volume.name, policy: policy)
-                try await intents.end(token) { try Catalog.forget(volume, $0) }
+                // Flattening clones takes long, and may be cancelled.
+                if policy == .flatten { try await pool.deleteVolume(volume.name, policy: .flatten) }
+                try await uncancelled { () async throws(StorageError) in
+                    if policy != .flatten { try await pool.deleteVolume(volume.name, policy: policy) }
+                    try await self.intents.end(token) { try Catalog.forget(volume, $0) }
+                }
             }
         }
     }
@@ -250,8 +260,10 @@ extension StorageHost {
             try await refuseLazyName(target, "rename volume")
             let pool = try await pool(volume.pool)
             try await run(.rename(volume, to: newName)) { token throws(StorageError) in
-                try await pool.renameVolume(volume.name, to: newName)
-                try await intents.end(token) { try Catalog.move(volume, to: target, $0) }
+                try await uncancelled { () async throws(StorageError) in
+                    try await pool.renameVolume(volume.name, to: newName)
+                    try await self.intents.end(token) { try Catalog.move(volume, to: target, $0) }
+                }
             }
         }
     }
@@ -279,7 +291,7 @@ extension StorageHost {
         try await withVolumes("adopt volume", exclusive: [volume]) { () async throws(StorageError) in
             try await refuseLazyName(volume, "adopt volume")
             _ = try await pool(volume.pool).adoptVolume(volume.name, format: format)
-            return try await details(of: volume)
+            return try await detailsWhenDone(of: volume)
         }
     }
 

@@ -60,12 +60,16 @@ extension StorageHost {
         _ workflow: Workflow, _ body: (IntentToken) async throws(StorageError) -> Result
     ) async throws(StorageError) -> Result {
         if Task.isCancelled { throw StorageError(.cancelled, workflow.description) }
-        let token = try await intents.begin(workflow)
         do throws(StorageError) {
-            return try await body(token)
+            return try await body(try await intents.begin(workflow))
         } catch {
             do throws(StorageError) {
-                try await uncancelled { () async throws(StorageError) in try await self.recover(token) }
+                try await uncancelled { () async throws(StorageError) in
+                    // Not by its token: what failed may be the recording, after it took effect.
+                    for recorded in try await self.intents.all(about: workflow.volumes).reversed() {
+                        try await self.recover(recorded.token)
+                    }
+                }
             } catch let failure {
                 // Whoever next has to do with these volumes tries again.
                 logger.warning("cannot undo \(workflow.description) yet: \(failure)")
@@ -84,22 +88,64 @@ extension StorageHost {
         return try await task.value.get()
     }
 
+    /// All that is known of a volume that an operation has made: it is too late to be cancelled.
+    func detailsWhenDone(of volume: VolumeAddress) async throws(StorageError) -> VolumeDetails {
+        try await uncancelled { () async throws(StorageError) in try await self.details(of: volume) }
+    }
+
     /// Finishes or undoes what processes that died had begun; leaves alone what others are doing.
     func recoverAll() async {
         let count = await RunningAttachment.removeLeftovers(in: home.run)
         if count > 0 { logger.notice("swept what \(count) attachments of dead processes had left") }
         do {
-            for recorded in try await intents.all().reversed() {
-                do {
-                    try await settle(recorded, until: .now)
-                } catch  where error.code == .busy {
-                    logger.debug("\(recorded.workflow.description) is under way: \(error)")
-                } catch {
-                    logger.warning("cannot undo \(recorded.workflow.description) yet: \(error)")
-                }
-            }
+            let recorded = try await intents.all()
+            if !recorded.isEmpty { await settle(recorded) }
         } catch {
             logger.warning("cannot read what interrupted operations left: \(error)")
+        }
+    }
+
+    /// Settles what can be settled; no longer than `recoveryWait`, after which it goes on by itself: a pool that does
+    /// not answer keeps nobody from the others.
+    private func settle(_ recorded: [RecordedWorkflow]) async {
+        let (ended, continuation) = AsyncStream.makeStream(of: Never.self)
+        Task {
+            await withDiscardingTaskGroup { group in
+                for (_, recorded) in Dictionary(grouping: recorded, by: { Set($0.workflow.volumes.map(\.pool)) }) {
+                    group.addTask { for recorded in recorded.reversed() { await self.settleOrWarn(recorded) } }
+                }
+            }
+            continuation.finish()
+        }
+        let timer = Task {
+            try? await Task.sleep(for: Self.recoveryWait)
+            continuation.finish()
+        }
+        for await _ in ended {}
+        timer.cancel()
+    }
+
+    private static let recoveryWait = Duration.seconds(5)
+
+    private func settleOrWarn(_ recorded: RecordedWorkflow) async {
+        do {
+            try await settle(recorded, until: .now)
+        } catch  where error.code == .busy {
+            logger.debug("\(recorded.workflow.description) is under way: \(error)")
+        } catch {
+            logger.warning("cannot undo \(recorded.workflow.description) yet: \(error)")
+        }
+    }
+
+    /// Settles what was interrupted in a pool that is about to be removed. Throws `busy` while something is under way.
+    func settleAll(in pool: String) async throws(StorageError) {
+        for recorded in try await intents.all().reversed()
+        where recorded.workflow.volumes.contains(where: { $0.pool == pool }) {
+            do {
+                try await settle(recorded, until: .now)
+            } catch  where error.code != .busy {
+                logger.warning("gave up \(recorded.workflow.description): \(error)")
+            }
         }
     }
 
@@ -186,5 +232,12 @@ extension StorageHost {
         }
     }
 
-    func exists(_ volume: VolumeAddress) async throws(StorageError) -> Bool { try await describe(volume) != nil }
+    func exists(_ volume: VolumeAddress) async throws(StorageError) -> Bool {
+        do {
+            return try await describe(volume) != nil
+        } catch  where error.code == .corrupt {
+            // What cannot be described is there.
+            return true
+        }
+    }
 }

@@ -7,16 +7,22 @@ import SystemPackage
 struct NewFile: Sendable {
     let file: File
     private let path: FilePath
-    private let temporaryPath: FilePath
+    /// Nil for a file without any name, which is gone when this process dies.
+    private let temporaryPath: FilePath?
 
     /// A new, empty file in the directory of `path`. Throws `alreadyExists` when there is something at `path`.
     static func make(at path: FilePath) async throws(StorageError) -> NewFile {
-        let name = path.lastComponent?.string ?? ""
-        let directory = path.removingLastComponent()
-        let temporaryPath = directory.appending(".\(name.prefix(150)).\(UInt64.random(in: .min ... .max))")
         do throws(SystemError) {
-            let isTaken = await blockingWork.run { (try? FileStatus(at: path, followsLinks: false)) != nil }
-            if isTaken { throw SystemError(.fileExists, "open") }
+            let nameless = try await blockingWork.run { () throws(SystemError) in
+                if (try? FileStatus(at: path, followsLinks: false)) != nil { throw SystemError(.fileExists, "open") }
+                return try openNameless(in: path.directory)
+            }
+            if let nameless {
+                let file = File(owning: nameless, path: path, blocking: blockingWork)
+                return NewFile(file: file, path: path, temporaryPath: nil)
+            }
+            let name = path.lastComponent?.string ?? ""
+            let temporaryPath = path.directory.appending(".\(name.prefix(150)).\(UInt64.random(in: .min ... .max))")
             return NewFile(
                 file: try await File.open(
                     temporaryPath, [.write, .create, .exclusive, .noFollow], blocking: blockingWork),
@@ -26,10 +32,29 @@ struct NewFile: Sendable {
         }
     }
 
+    /// Nil on NFS and a few others, which know no files without a name.
+    private static func openNameless(in directory: FilePath) throws(SystemError) -> FileDescriptor? {
+        do {
+            return try FileDescriptor.open(
+                directory, .readWrite, options: [.temporary, .closeOnExec], permissions: .ownerReadWrite)
+        } catch {
+            guard let errno = error as? Errno, [.notSupportedOnSocket, .notSupported, .isDirectory].contains(errno)
+            else { throw SystemError(error as? Errno ?? .ioError, "open") }
+            return nil
+        }
+    }
+
     /// Gives the file its name, durably. Its contents must be durable already.
     func publish() async throws(StorageError) {
         do throws(SystemError) {
-            try await blockingWork.run { [path, temporaryPath] () throws(SystemError) in
+            try await blockingWork.run { [path, temporaryPath, file] () throws(SystemError) in
+                guard let temporaryPath else {
+                    // The descriptor's own link is how a process without privileges names such a file; see open(2).
+                    let link = FilePath("/proc/self/fd/\(file.descriptor.rawValue)")
+                    return try unsafe Self.call("linkat", link, path) {
+                        unsafe linkat(AT_FDCWD, $0, AT_FDCWD, $1, AT_SYMLINK_FOLLOW)
+                    }
+                }
                 do throws(SystemError) {
                     // A second name fails where a rename would replace what is there.
                     try unsafe Self.call("link", temporaryPath, path) { unsafe link($0, $1) }
@@ -43,8 +68,7 @@ struct NewFile: Sendable {
                     try unsafe Self.call("rename", temporaryPath, path) { unsafe rename($0, $1) }
                 }
             }
-            let parent = path.removingLastComponent()
-            let directory = try await File.open(parent.isEmpty ? "." : parent, [.directory], blocking: blockingWork)
+            let directory = try await File.open(path.directory, [.directory], blocking: blockingWork)
             try await directory.synchronize(dataOnly: false)
             try await directory.close()
         } catch {
@@ -55,9 +79,8 @@ struct NewFile: Sendable {
     /// Removes the file, unless it has its name.
     func discard() async {
         try? await file.close()
-        _ = await blockingWork.run { [temporaryPath] in
-            unsafe temporaryPath.withPlatformString { unsafe unlink($0) }
-        }
+        guard let temporaryPath else { return }
+        _ = await blockingWork.run { unsafe temporaryPath.withPlatformString { unsafe unlink($0) } }
     }
 
     private static func call(
@@ -68,5 +91,13 @@ struct NewFile: Sendable {
             unsafe new.withPlatformString { new in unsafe body(old, new) }
         }
         if result != 0 { throw SystemError(Errno(rawValue: errno), name) }
+    }
+}
+
+extension FilePath {
+    /// The directory that the file is in.
+    fileprivate var directory: FilePath {
+        let parent = removingLastComponent()
+        return parent.isEmpty ? "." : parent
     }
 }

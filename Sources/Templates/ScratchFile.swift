@@ -42,5 +42,5 @@ enum ScratchFile {
 
 extension FileDescriptor.OpenOptions {
     /// A regular file without a name. The corresponding C constant is `O_TMPFILE`, which is no plain number in C.
-    fileprivate static var temporary: Self { Self(rawValue: 0o20_000_000 | Glibc.O_DIRECTORY) }
+    static var temporary: Self { Self(rawValue: 0o20_000_000 | Glibc.O_DIRECTORY) }
 }

@@ -56,7 +56,12 @@ enum SweptWorkflow: String, CaseIterable, Codable {
         case .serve:
             let export = try await host.exportVolume(
                 site.a("lazy"), ExportOptions(addresses: [.unix(path: site.path("socket"))]))
-            try await export.attachment.volume.write([0].rawBytes, at: 0)
+            do {
+                try await export.attachment.volume.write([0].rawBytes, at: 0)
+            } catch {
+                try? await export.stop()
+                throw error
+            }
             try await export.stop()
         case .delete: try await host.deleteVolume(site.a("plain"))
         case .deleteLazy: try await host.deleteVolume(site.a("lazy"))
@@ -79,9 +84,9 @@ final class StepCounter: Sendable {
 
     private let state = Locked(State())
     private let target: Int
-    private let action: StepObserver
+    private let action: @Sendable () throws(StorageError) -> Void
 
-    init(at target: Int = .max, _ action: @escaping StepObserver = { () throws(StorageError) in }) {
+    init(at target: Int = .max, _ action: @escaping @Sendable () throws(StorageError) -> Void) {
         self.target = target
         self.action = action
     }
@@ -104,43 +109,140 @@ final class StepCounter: Sendable {
 /// Whatever catalog write or pool call is the last thing that a process does: after the next start the operation is done
 /// or was never begun, nothing is left of it, and it can be repeated.
 @Suite(.serialized) struct CrashSweepTests {
-    @Test("A process may die at any step of a workflow", arguments: SweptWorkflow.allCases)
-    func kill(workflow: SweptWorkflow) async throws {
-        let directory = try TemporaryDirectory()
-        let site = WorkflowSite(at: directory.path)
-        try await site.prepare()
-        let before = try await site.state(try await site.host())
-        try site.reset()
-        try await workflow.perform(try await site.host(), site)
-        let after = try await site.state(try await site.host())
+    private static let killCount = Locked(0)
 
-        var point = 0
-        var finished = 0
+    @Test(
+        "A process may die at any step of a workflow, and the next one while it takes that up",
+        arguments: SweptWorkflow.allCases)
+    func kill(workflow: SweptWorkflow) async throws {
+        let sweep = try await WorkflowSweep(workflow)
+        var (point, finished) = (0, 0)
         while true {
             point += 1
-            try site.reset()
+            try sweep.site.reset()
+            let path = sweep.directory.path
             await #expect(processExitsWith: .signal(SIGKILL)) {
-                [path = directory.path as String, workflow = workflow as SweptWorkflow, point = point as Int] in
+                [path = path as String, workflow = workflow as SweptWorkflow, point = point as Int] in
                 let site = WorkflowSite(at: path)
                 let steps = StepCounter(at: point) { () throws(StorageError) in Glibc.kill(getpid(), SIGKILL) }
-                let host = try await site.host { () throws(StorageError) in try steps.step() }
+                let host = try await site.host { _ throws(StorageError) in try steps.step() }
                 steps.arm()
                 try await workflow.perform(host, site)
                 try Data("\(steps.count)".utf8).write(to: URL(filePath: path + "/done"))
                 Glibc.kill(getpid(), SIGKILL)
             }
-            if FileManager.default.fileExists(atPath: directory.appending("done")) { break }
-            let host = try await site.host()
-            let found = try await site.state(host)
-            let (isDone, isUndone) = (found == after, found == before)
-            #expect(
-                isDone || isUndone,
-                "point \(point): from before \(found.changes(from: before)), from after \(found.changes(from: after))")
-            if isDone { finished += 1 }
-            try await workflow.perform(host, site)
-            let changes = try await site.state(host).changes(from: after)
-            #expect(changes.isEmpty, "repeated after point \(point)")
+            if FileManager.default.fileExists(atPath: path + "/done") { break }
+            await #expect(processExitsWith: .signal(SIGKILL)) { [path = path as String, point = point as Int] in
+                let steps = StepCounter(at: 1 + point % 7) { () throws(StorageError) in
+                    Glibc.kill(getpid(), SIGKILL)
+                }
+                steps.arm()
+                _ = try await WorkflowSite(at: path).host { _ throws(StorageError) in try steps.step() }
+                Glibc.kill(getpid(), SIGKILL)
+            }
+            if try await sweep.check(try await sweep.site.host(), "point \(point)") == .done { finished += 1 }
         }
-        print("\(workflow): killed at \(point - 1) points, \(finished) of them finished, the others undone")
+        let (kills, total) = (
+            point - 1,
+            Self.killCount.withLock { total in
+                total += 2 * (point - 1)
+                return total
+            }
+        )
+        print(
+            """
+            \(workflow): killed at each of \(kills) points, and once more while that was taken up; \(finished) finished, \
+            \(kills - finished) undone, nothing half done; \(total) kills so far
+            """)
+    }
+}
+
+/// Whatever call fails, and whenever the task is cancelled.
+@Suite(.serialized) struct FailureSweepTests {
+    @Test("Any step of a workflow may fail, before or after it took effect", arguments: SweptWorkflow.allCases)
+    func failure(workflow: SweptWorkflow) async throws {
+        let sweep = try await WorkflowSweep(workflow)
+        for point in 1... {
+            try sweep.site.reset()
+            let steps = StepCounter(at: point) { () throws(StorageError) in
+                throw StorageError(.inputOutput, "injected failure")
+            }
+            let host = try await sweep.site.host { _ throws(StorageError) in try steps.step() }
+            steps.arm()
+            do {
+                try await workflow.perform(host, sweep.site)
+                if steps.count < point { return }
+            } catch let error as StorageError {
+                #expect(error.what == "injected failure", "\(error)")
+            }
+            try await sweep.check(host, "point \(point)")
+        }
+    }
+
+    @Test("A workflow that is cancelled at any step leaves nothing, or was done", arguments: SweptWorkflow.allCases)
+    func cancellation(workflow: SweptWorkflow) async throws {
+        let sweep = try await WorkflowSweep(workflow)
+        let site = sweep.site
+        for point in 1... {
+            try site.reset()
+            let task = Locked<Task<Bool, any Error>?>(nil)
+            let steps = StepCounter(at: point) { () throws(StorageError) in task.withLock { $0?.cancel() } }
+            let host = try await site.host { _ throws(StorageError) in try steps.step() }
+            let running = Task {
+                try await workflow.perform(host, site)
+                return steps.count < point
+            }
+            task.withLock { $0 = running }
+            steps.arm()
+            do {
+                if try await running.value { return }
+                try await sweep.check(host, "point \(point)", .done)
+            } catch let error as StorageError {
+                #expect(error.code == .cancelled, "\(error)")
+                // An attachment that is cancelled leaves the volume that was made for it.
+                let isAttachment = [.attachLazy, .serve].contains(workflow)
+                try await sweep.check(host, "point \(point)", isAttachment ? nil : .undone)
+            }
+        }
+    }
+}
+
+/// A workflow, with what there is before it and after it.
+struct WorkflowSweep {
+    enum Outcome { case done, undone }
+
+    let directory: TemporaryDirectory
+    let site: WorkflowSite
+    private let workflow: SweptWorkflow
+    private let before: WorkflowSite.State
+    private let after: WorkflowSite.State
+
+    init(_ workflow: SweptWorkflow) async throws {
+        self.workflow = workflow
+        directory = try TemporaryDirectory()
+        site = WorkflowSite(at: directory.path)
+        try await site.prepare()
+        before = try await site.state(try await site.host())
+        try site.reset()
+        try await workflow.perform(try await site.host(), site)
+        after = try await site.state(try await site.host())
+    }
+
+    /// Expects the workflow to be done or undone (the one, if that is given), and to succeed when it is repeated.
+    @discardableResult
+    func check(
+        _ host: StorageHost, _ place: String, _ expected: Outcome? = nil,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> Outcome {
+        let found = try await site.state(host)
+        let outcome: Outcome? = found == after && expected != .undone ? .done : found == before ? .undone : nil
+        #expect(
+            outcome != nil && (expected == nil || outcome == expected || before == after),
+            "\(place): from before \(found.changes(from: before)), from after \(found.changes(from: after))",
+            sourceLocation: sourceLocation)
+        try await workflow.perform(host, site)
+        let changes = try await site.state(host).changes(from: after)
+        #expect(changes.isEmpty, "repeated after \(place)", sourceLocation: sourceLocation)
+        return outcome ?? .undone
     }
 }

@@ -1,9 +1,9 @@
 import BlockStorage
 import IORuntime
 
-/// Called before and after each call of a pool and each request of its volumes that changes something; what it throws,
-/// the call throws.
-typealias StepObserver = @Sendable () throws(StorageError) -> Void
+/// Called with its name before and after each call of a pool, and each request of its volumes that changes something;
+/// what it throws, the call throws.
+typealias StepObserver = @Sendable (String) throws(StorageError) -> Void
 
 /// A pool whose calls are observed.
 struct ObservedPool: StoragePool {
@@ -11,11 +11,11 @@ struct ObservedPool: StoragePool {
     let observe: StepObserver
 
     private func step<Result>(
-        _ body: () async throws(StorageError) -> Result
+        call: String = #function, _ body: () async throws(StorageError) -> Result
     ) async throws(StorageError) -> Result {
-        try observe()
+        try observe(call)
         let result = try await body()
-        try observe()
+        try observe(call)
         return result
     }
 
@@ -77,10 +77,10 @@ struct ObservedPool: StoragePool {
     }
 
     func openVolume(_ reference: VolumeReference, mode: OpenMode) async throws(StorageError) -> any Volume {
-        try observe()
+        try observe(#function)
         let volume = ObservedVolume(base: try await base.openVolume(reference, mode: mode), observe: observe)
         do {
-            try observe()
+            try observe(#function)
         } catch {
             try? await volume.base.close()
             throw error
@@ -123,10 +123,10 @@ struct ObservedPool: StoragePool {
     }
 
     func stageTemplate(_ name: String, size: UInt64) async throws(StorageError) -> any StagedTemplate {
-        try observe()
+        try observe(#function)
         let staged = ObservedTemplate(base: try await base.stageTemplate(name, size: size), observe: observe)
         do {
-            try observe()
+            try observe(#function)
         } catch {
             await staged.base.discard()
             throw error
@@ -154,9 +154,9 @@ private struct ObservedTemplate: StagedTemplate {
     var volume: any ResizableVolume { ObservedVolume(base: base.volume, observe: observe) }
 
     func publish() async throws(StorageError) -> VolumeDescription {
-        try observe()
+        try observe(#function)
         let published = try await base.publish()
-        try observe()
+        try observe(#function)
         return published
     }
 
@@ -171,56 +171,58 @@ private struct ObservedVolume: ResizableVolume {
     var stack: String { base.stack }
 
     func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
+        try observe(#function)
         try await base.read(into: &buffer, at: offset)
+        try observe(#function)
     }
 
     func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
-        try observe()
+        try observe(#function)
         try await base.write(bytes, at: offset, options: options)
-        try observe()
+        try observe(#function)
     }
 
     func readv(_ vector: IOVector) async throws(StorageError) { try await base.readv(vector) }
 
     func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
-        try observe()
+        try observe(#function)
         try await base.writev(vector, options: options)
-        try observe()
+        try observe(#function)
     }
 
     func flush() async throws(StorageError) {
-        try observe()
+        try observe(#function)
         try await base.flush()
-        try observe()
+        try observe(#function)
     }
 
     func discard(_ range: Range<UInt64>) async throws(StorageError) {
-        try observe()
+        try observe(#function)
         try await base.discard(range)
-        try observe()
+        try observe(#function)
     }
 
     func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
-        try observe()
+        try observe(#function)
         try await base.writeZeroes(range, options: options)
-        try observe()
+        try observe(#function)
     }
 
     func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] { try await base.extents(in: range) }
 
     func resize(to size: UInt64) async throws(StorageError) {
         guard let base = base as? any ResizableVolume else { throw StorageError(.notSupported, "resize volume") }
-        try observe()
+        try observe(#function)
         try await base.resize(to: size)
-        try observe()
+        try observe(#function)
     }
 
     /// Closes, whatever the observer says: a process that lives on must not keep its locks.
     func close() async throws(StorageError) {
         var failure: StorageError?
-        do { try observe() } catch { failure = error }
+        do { try observe(#function) } catch { failure = error }
         try await base.close()
         if let failure { throw failure }
-        try observe()
+        try observe(#function)
     }
 }

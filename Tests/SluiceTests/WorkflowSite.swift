@@ -40,14 +40,15 @@ struct WorkflowSite {
 
     /// A host of this site; `observe` is called at every catalog write and pool call.
     func host(
-        wait: Duration = .seconds(10), _ observe: @escaping StepObserver = { () throws(StorageError) in }
+        wait: Duration = .seconds(10), _ observe: @escaping StepObserver = { _ throws(StorageError) in }
     ) async throws -> StorageHost {
         var logger = Logger(label: "test")
         logger.logLevel = .error
         return try await StorageHost.open(
             home: home, drivers: Self.drivers(observe), logger: logger, metrics: NOOPMetricsHandler.instance,
             operationWait: wait,
-            journalDirectory: root + "/journals", observer: observe)
+            journalDirectory: root + "/journals",
+            observer: { () throws(StorageError) in try observe("catalog") })
     }
 
     /// Makes the pools `a` and `b`. In `a`: the template `base` and its clone `clone`, with a policy; `disk`, with data
