@@ -112,7 +112,14 @@ let package = Package(
         tests("BlockStorageTests", ["BlockStorage", metrics, systemPackage]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "QCOW2", "BlockStorage", "IORuntime", "StorageConformance"]),
-        tests("TemplatesTests", ["Templates", "FilePool"]),
+        tests(
+            "TemplatesTests",
+            [
+                "Templates", "FilePool", systemPackage,
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["Downloads"])),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["Downloads"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
+            ]),
         tests("NBDExportTests", ["NBDExport", logging]),
         tests("StorageConformanceTests", ["StorageConformance", "BlockStorage"]),
         tests(

@@ -85,6 +85,10 @@ good "raw over TLS" disk.raw "$server/disk.raw" --format raw --checksum "$disk_c
 good "raw without a checksum" disk.raw "$server/disk.raw" --format raw
 good "raw, packed" disk.raw "$server/disk.raw.xz" --format raw --checksum "$(checksum disk.raw.xz)"
 good "QCOW2" disk.raw "$server/disk.qcow2" --format qcow2 --checksum "$(checksum disk.qcow2)"
+sent=$(awk '/GET \/disk.qcow2 / { sum += $10 } END { print sum }' "$work/access.txt")
+size=$(stat -c %s "$work/www/disk.qcow2")
+[ "$sent" -lt $((size * 3 / 2)) ] || fail "$sent bytes were sent of a QCOW2 image of $size"
+echo "  QCOW2: $sent bytes sent of an image file of $size, checksum included"
 good "QCOW2, compressed" disk.raw "$server/packed.qcow2" --format qcow2 --checksum "$(checksum packed.qcow2)"
 good "ISO image" install.iso "$server/install.iso" --format raw --checksum "$(checksum install.iso)"
 iso=t$number
@@ -142,11 +146,17 @@ status=0
 sluice template import "p/t$number" "$server/disk.raw" --format raw 2>"$work/error.txt" || status=$?
 grep -q '^error: authenticationFailed: .*TLS' "$work/error.txt" || fail "unknown authority: $(cat "$work/error.txt")"
 echo "  unknown authority: $(cat "$work/error.txt")" | sed "s|localhost:[0-9]*|localhost|g"
+status=0
+"$sluice_binary" template import "p/t$number" "$server/disk.raw" --format raw --ca-file /nonexistent \
+    2>"$work/error.txt" || status=$?
+grep -q '^error: invalidArgument: read authorities' "$work/error.txt" || fail "$(cat "$work/error.txt")"
 ! grep -q PLAIN "$work/requests.txt" || fail "a redirect gave up TLS"
 
 # Passwords go to the server that they are for, and nowhere else.
 password_url=https://reader:opensesame@localhost
 good "password" disk.raw "$password_url:$secure/private/disk.raw" --format raw
+(umask 077 && printf 'reader:opensesame\n' >"$work/credentials")
+good "password from a file" disk.raw "$server/private/disk.raw" --format raw --credentials-file "$work/credentials"
 good "password, redirected elsewhere" disk.raw "$password_url:$proxy/elsewhere/1/disk.raw" --format raw
 bad "no password" authenticationFailed 401 "$server/private/disk.raw" --format raw
 bad "password, and a fault" connectionLost "" "$password_url:$dead/disk.raw" --format raw
@@ -176,5 +186,5 @@ if wait "$importer"; then fail "an interrupted import succeeds"; fi
 
 staged=$(find "$work/pool" "$work/scratch" -type f -name '.*' ! -name '.sluice-pool*' -printf '%P ')
 kept=$(sluice --json template list p | jq '.volumes | length')
-[ "$kept" -eq 19 ] || fail "$kept templates instead of 19"
+[ "$kept" -eq 20 ] || fail "$kept templates instead of 20"
 echo "  left behind: ${staged:-nothing}"

@@ -14,7 +14,10 @@ read -r one two corrupt garbage dead <<<"$(free_ports 5)"
 
 head -c 36M /dev/urandom >"$work/good/disk.raw"
 cp "$work/good/disk.raw" "$work/corrupt"
-printf 'not what it was' | dd of="$work/corrupt/disk.raw" bs=1 seek=9000000 conv=notrunc status=none
+# Wrong bytes in each of the first parts that are asked for: it sends some of them, and is good for the rest.
+for offset in 100 2500000 4500000 7000000; do
+    printf 'not what it was' | dd of="$work/corrupt/disk.raw" bs=1 seek=$offset conv=notrunc status=none
+done
 head -c 36M /dev/urandom >"$work/garbage/disk.raw"
 qemu-img convert -f raw -O qcow2 "$work/good/disk.raw" "$work/good/disk.qcow2"
 
@@ -66,14 +69,14 @@ expect() {
     [ "$(state "$1")" = "$2" ] || fail "mirror $1: $(state "$1") instead of $2: $(cat "$work/out.json")"
 }
 
-# One mirror, and three of which one is dead and one has a wrong byte.
+# One mirror, and three of which one is dead and one has wrong bytes.
 metalink disk.raw checksum,pieces "$one" >"$work/alone.meta4"
 import alone "$work/alone.meta4" --format raw
 alone=$milliseconds
 metalink disk.raw checksum,pieces "$dead" "$corrupt" "$one" >"$work/three.meta4"
 import three "$work/three.meta4" --format raw
 expect "$dead" "3 failed, 0 wrong, left: true"
-expect "$corrupt" "0 failed, 1 wrong, left: false"
+[[ $(state "$corrupt") == "0 failed, "[12]" wrong, left: false" ]] || fail "corrupt: $(state "$corrupt")"
 expect "$one" "0 failed, 0 wrong, left: false"
 [ $((milliseconds * 5)) -lt $((alone * 4)) ] || fail "three mirrors took $milliseconds ms, one alone $alone ms"
 echo "  three mirrors, one dead, one corrupt: $milliseconds ms; one alone: $alone ms"

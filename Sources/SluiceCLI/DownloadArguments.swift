@@ -1,4 +1,6 @@
 import ArgumentParser
+import BlockStorage
+import Sluice
 import SystemPackage
 import Templates
 
@@ -12,6 +14,11 @@ struct DownloadArguments: ParsableArguments {
         help: ArgumentHelp("Certificates, in PEM, of authorities to trust besides the system's.", valueName: "file"),
         completion: .file())
     var authorities: String?
+
+    @Option(
+        name: .customLong("credentials-file"),
+        help: ArgumentHelp("USER:PASSWORD for the server of the URL.", valueName: "file"), completion: .file())
+    var credentialsFile: String?
 
     @Option(name: .customLong("max-download"), help: ArgumentHelp("The largest file.", valueName: "size"))
     var largestSize = ByteCount(DownloadLimits().largestSize)
@@ -69,10 +76,14 @@ struct DownloadArguments: ParsableArguments {
         }
     }
 
-    var options: DownloadOptions {
+    /// Reads the file of credentials, if there is one.
+    func options() throws(StorageError) -> DownloadOptions {
         var options = DownloadOptions()
         options.location = location
         options.authorities = authorities.map { FilePath($0) }
+        options.credentials = try credentialsFile.map { path throws(StorageError) in
+            try Secret.read(file: FilePath(path)).reveal { DownloadCredentials(userAndPassword: $0) }
+        }
         options.limits.largestSize = largestSize.bytes
         options.limits.largestMetalink = Int(clamping: min(largestMetalink.bytes, 1 << 30))
         options.limits.largestHeader = Int(clamping: largestHeader.bytes)

@@ -17,6 +17,8 @@ final class SourceStream: @unchecked Sendable {
     /// Whether the block has been read and not been asked for yet.
     private var isBlockWaiting = false
     private(set) var bytesRead: UInt64 = 0
+    /// How long the source took to give them.
+    private(set) var waitingTime = Duration.zero
     private var keepsTail = false
     /// The last bytes read of a zip file, `tailSize` of them at most.
     private(set) var tail: [UInt8] = []
@@ -57,7 +59,7 @@ final class SourceStream: @unchecked Sendable {
         // Sound: the buffer lives as long as this object, and nothing else uses it during the call.
         let memory = unsafe buffer.memory
         var bytes = unsafe MutableRawSpan(_unsafeBytes: memory)
-        filled = try input.readNext(into: &bytes)
+        filled = try read(into: &bytes)
         guard filled > 0 else { return false }
         bytesRead += UInt64(filled)
         try withBlock { block throws(StorageError) in
@@ -69,9 +71,15 @@ final class SourceStream: @unchecked Sendable {
         return true
     }
 
+    private func read(into buffer: inout MutableRawSpan) throws(StorageError) -> Int {
+        let start = ContinuousClock.now
+        defer { waitingTime += ContinuousClock.now - start }
+        return try input.readNext(into: &buffer)
+    }
+
     /// Reads the next bytes into `buffer` instead; fewer than fit only at the end.
     func readDirectly(into buffer: inout MutableRawSpan) throws(StorageError) -> Int {
-        let count = try input.readNext(into: &buffer)
+        let count = try read(into: &buffer)
         bytesRead += UInt64(count)
         for digester in digesters { try digester.add(buffer.bytes.extracting(first: count)) }
         return count

@@ -63,7 +63,7 @@ public struct TemplateImport: Sendable {
                 }
                 // Where another import was faster, the next attempt compares.
                 if let imported { return imported }
-            } catch  where error.code == .checksumMismatch && error.what == Self.comparison {
+            } catch  where isAboutBytes(error, input) {
                 guard input.compared(matches: false, error.why), !Task.isCancelled else {
                     throw afterAllAttempts(error)
                 }
@@ -87,13 +87,23 @@ public struct TemplateImport: Sendable {
         return try result.get()
     }
 
+    /// Whether other bytes could have made the difference: they do not add up, or it is not known yet that they do and
+    /// they make no sense.
+    private func isAboutBytes(_ error: StorageError, _ input: any TemplateInput) -> Bool {
+        switch error.code {
+        case .checksumMismatch: error.what == Self.comparison
+        case .corrupt, .unsafeImage: input.isRemote && !checksums(input).isEmpty && error.what != "download"
+        default: false
+        }
+    }
+
     /// What fails where all of the source does not add up. Where a part does not, the download has tried again itself.
     private static let comparison = "compare template"
 
     /// The error with the number of attempts, where there were several.
     private func afterAllAttempts(_ error: StorageError) -> StorageError {
         let attempts = source.report?.locations.map(\.checksumFailures).reduce(0, +) ?? 0
-        guard attempts > 1 else { return error }
+        guard error.code == .checksumMismatch, attempts > 1 else { return error }
         return StorageError(error.code, error.what, at: error.place, why: "\(error.why) (\(attempts) attempts)")
     }
 

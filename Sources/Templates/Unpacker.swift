@@ -14,7 +14,8 @@ final class Unpacker: @unchecked Sendable {
     private let read: (inout MutableRawSpan) throws(StorageError) -> Int
     private let compression: Compression?
     private let limits: ImportLimits
-    private let deadline: ContinuousClock.Instant
+    /// How long unpacking took, with the waiting for the source.
+    private var elapsed = Duration.zero
     private var hasBegun = false
     private var isAtEnd = false
     /// Bytes that came out so far: in the end the size of the image.
@@ -27,7 +28,6 @@ final class Unpacker: @unchecked Sendable {
         self.source = source
         self.compression = compression
         self.limits = limits
-        deadline = .now + limits.unpackTime
         read = try Self.reader(source, compression)
     }
 
@@ -59,6 +59,7 @@ final class Unpacker: @unchecked Sendable {
     }
 
     private func step() throws(StorageError) -> UnpackedChunk? {
+        let begin = ContinuousClock.now
         if !hasBegun {
             hasBegun = true
             if let compression { try source.expect(compression) }
@@ -70,6 +71,7 @@ final class Unpacker: @unchecked Sendable {
         for run in buffer.bytes.extracting(first: count).runs(granularity: Self.sparseUnit) where run.isData {
             dataSize += UInt64(run.range.count)
         }
+        elapsed += ContinuousClock.now - begin
         let start = size
         size += UInt64(count)
         try checkLimits()
@@ -83,7 +85,10 @@ final class Unpacker: @unchecked Sendable {
         func refused(_ why: String) -> StorageError {
             StorageError(.unsafeImage, "unpack", at: source.name, why: why)
         }
-        guard ContinuousClock.now < deadline else { throw refused("it takes longer than \(limits.unpackTime)") }
+        // A slow source has limits of its own.
+        guard elapsed - source.waitingTime < limits.unpackTime else {
+            throw refused("it takes longer than \(limits.unpackTime)")
+        }
         guard size <= limits.largestSize else {
             throw refused("it unpacks to more than \(limits.largestSize) bytes")
         }

@@ -12,7 +12,9 @@
             #expect(location.url == "https://Example.org:8443/a/disk.raw?token=secret")
             #expect(location.fileName == "disk.raw")
             #expect(location.authorization?.headerValue == "Basic dXNlcjpwQHNz")
-            var text = ""
+            let given = try DownloadLocation("https://a:b@host/", DownloadCredentials(userAndPassword: "user:p@ss"))
+            #expect(given.authorization == location.authorization)
+            var text = "\(given) \(String(reflecting: given.authorization))"
             dump(location.authorization, to: &text)
             #expect(!text.contains("dXNl"))
         }

@@ -43,7 +43,7 @@ struct TemplateCommand: ParsableCommand {
 
         func run(_ context: CommandContext) async throws -> ExitCode {
             let template = try template.withoutSnapshot("import template")
-            let source = try TemplateLocation.source(source, download.options)
+            let source = try TemplateLocation.source(source, download.options())
             let start = ContinuousClock.now
             let imported = try await context.watch(
                 context.host.importTemplate(template, from: source, format, checksum: checksum))

@@ -172,11 +172,7 @@
                         throw error
                     }
                     partial = receiver.missing.isEmpty ? nil : (index, receiver.bytes)
-                    end {
-                        // What it redirects to may be what fails.
-                        $0.targets[index] = nil
-                        $0.table.fail(index, error, at: .now)
-                    }
+                    end { $0.fail(index, error) }
                     continue
                 }
                 let bytes = receiver.bytes

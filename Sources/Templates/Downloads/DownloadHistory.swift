@@ -16,7 +16,9 @@
         var sent: [Int: SentSegment] = [:]
         /// Who took part in it.
         var contributors: Set<Int> = []
-        /// Who sent what in an attempt of several locations that did not add up.
+        /// Several locations together sent something that does not add up: from then on one is asked alone.
+        private var isUnmixed = false
+        /// Who sent what in that attempt.
         private var suspects: [Int: SentSegment] = [:]
 
         struct SentSegment: Sendable, Equatable {
@@ -34,7 +36,7 @@
 
         mutating func beginAttempt(canMix: Bool) {
             (sent, contributors) = ([:], [])
-            if !canMix || !suspects.isEmpty { table.only = table.mostTrusted }
+            if !canMix || isUnmixed { table.only = table.mostTrusted }
         }
 
         /// The bytes of an attempt add up, or do not. Returns whether another attempt makes sense.
@@ -43,13 +45,23 @@
                 blame()
                 return false
             }
+            // Where every piece was checked on its own, nobody sends anything else the next time.
+            guard file.pieces == nil else { return false }
             if contributors.count > 1 {
                 // Any of them may be to blame: the next attempts take one alone, and tell.
-                suspects = sent
+                (isUnmixed, suspects) = (true, sent)
             } else if let only = contributors.first {
                 table.countChecksumFailure(only, why)
             }
-            return table.mostTrusted != nil
+            return table.mostTrusted != nil && ContinuousClock.now < deadline
+        }
+
+        /// Notes that a location failed; when no time is left for another attempt, it was its last.
+        mutating func fail(_ index: Int, _ error: StorageError) {
+            // What it redirects to may be what failed.
+            targets[index] = nil
+            let now = ContinuousClock.now
+            table.fail(index, error, at: now, isFinal: now >= deadline)
         }
 
         /// Finds, once it is known what is right, who sent something else.

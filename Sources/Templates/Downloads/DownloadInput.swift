@@ -172,8 +172,7 @@
                         if error.code == .cancelled {
                             $0.table.giveBack(index)
                         } else {
-                            $0.targets[index] = nil
-                            $0.table.fail(index, error, at: .now)
+                            $0.fail(index, error)
                         }
                     }
                     if error.code == .cancelled { throw error }

@@ -11,8 +11,8 @@
         private let origin: String
         /// The last component of the path.
         let fileName: String
-        /// The value of an `Authorization` header.
-        let authorization: Authorization?
+        /// What is sent as the `Authorization` header.
+        let authorization: DownloadCredentials?
         /// The URL without what may be a secret in it.
         let description: String
 
@@ -20,11 +20,15 @@
         static let largestByteCount = 8192
 
         /// Throws `notSupported` for other schemes and `invalidArgument` for what is no URL; neither repeats it.
-        init(_ text: String) throws(StorageError) {
-            try self.init(text, base: nil)
+        ///
+        /// `credentials` take the place of a user and password in the URL.
+        init(_ text: String, _ credentials: DownloadCredentials? = nil) throws(StorageError) {
+            try self.init(text, credentials, base: nil)
         }
 
-        private init(_ text: String, base: DownloadLocation?) throws(StorageError) {
+        private init(
+            _ text: String, _ given: DownloadCredentials?, base: DownloadLocation?
+        ) throws(StorageError) {
             func invalid(_ why: String) -> StorageError {
                 // Nothing of it is repeated: a password may stand anywhere in what cannot be read.
                 StorageError(.invalidArgument, "open template source", at: base?.description ?? "URL", why: why)
@@ -61,31 +65,19 @@
             if let base {
                 authorization = base.origin == origin ? base.authorization : nil
             } else {
-                authorization = credentials.map(Authorization.init(credentials:))
+                authorization = given ?? credentials.map { DownloadCredentials(userAndPassword: $0) }
             }
         }
 
         /// Where a redirect to `target` leads. Throws `permissionDenied` where that would give up encryption, and
         /// `notSupported` where it leaves HTTP.
         func redirected(to target: String) throws(StorageError) -> DownloadLocation {
-            let next = try DownloadLocation(target, base: self)
+            let next = try DownloadLocation(target, nil, base: self)
             guard next.isSecure || !isSecure else {
                 throw StorageError(
                     .permissionDenied, "download", at: description, why: "it redirects from https to http, to \(next)")
             }
             return next
         }
-    }
-
-    /// What proves to a server who asks. Prints as `<redacted>`.
-    struct Authorization: Hashable, Sendable, CustomStringConvertible, CustomReflectable {
-        /// Of the header; for the request only.
-        let headerValue: String
-
-        /// `USER:PASSWORD`.
-        init(credentials: String) { headerValue = "Basic " + Data(credentials.utf8).base64EncodedString() }
-
-        var description: String { "<redacted>" }
-        var customMirror: Mirror { Mirror(self, children: EmptyCollection()) }
     }
 #endif

@@ -9,6 +9,8 @@ public struct DownloadOptions: Sendable {
     public var location: String?
     /// A file with the certificates, in PEM, of authorities to trust besides the system's.
     public var authorities: FilePath?
+    /// For the server of the URL, and for no other that it redirects to or that a metalink names.
+    public var credentials: DownloadCredentials?
 
     public init() {}
 }

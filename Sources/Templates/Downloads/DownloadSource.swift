@@ -21,7 +21,7 @@
         /// A user and password in the URL are sent to that server and shown to nobody. Throws `invalidArgument` for
         /// what is no URL and `notSupported` for other schemes.
         public init(url: String, _ options: DownloadOptions = DownloadOptions()) throws(StorageError) {
-            let location = try DownloadLocation(url)
+            let location = try DownloadLocation(url, options.credentials)
             origin = Metalink.isName(location.fileName) ? .remoteMetalink(location) : .server(location)
             self.options = options
         }
@@ -147,7 +147,7 @@
                         if error.code == .cancelled {
                             $0.table.giveBack(index)
                         } else {
-                            $0.table.fail(index, error, at: .now)
+                            $0.fail(index, error)
                         }
                     }
                     if error.code == .cancelled { throw error }
@@ -196,7 +196,7 @@
                         .notSupported, "download", at: answer.location.description,
                         why: "the server does not give parts of the file, and only parts have a checksum")
                 }
-                return .whole(size: answer.contentLength)
+                return .whole(size: answer.status == 206 ? nil : answer.contentLength)
             }
             // Parts of a file that may change in between are only asked for where that would be noticed.
             guard isVerified || answer.ifRange != nil else { return .whole(size: total) }

@@ -70,7 +70,9 @@ struct LocationTable: Sendable {
     /// Gives back what `take` gave, without an opinion.
     mutating func giveBack(_ index: Int) { entries[index].requests -= 1 }
 
-    mutating func fail(_ index: Int, _ error: StorageError, at now: ContinuousClock.Instant) {
+    mutating func fail(
+        _ index: Int, _ error: StorageError, at now: ContinuousClock.Instant, isFinal: Bool = false
+    ) {
         entries[index].requests -= 1
         // Requests that ran beside the last failure say nothing new.
         if entries[index].report.isLeft { return }
@@ -78,7 +80,7 @@ struct LocationTable: Sendable {
         entries[index].report.failures += 1
         entries[index].report.reason = error.why.isEmpty ? error.code.rawValue : error.why
         entries[index].failure = error
-        if entries[index].failuresInARow >= attempts || !error.mayPass {
+        if entries[index].failuresInARow >= attempts || isFinal || !error.mayPass {
             entries[index].report.isLeft = true
         } else {
             entries[index].restsUntil = now + retryDelay * (1 << min(10, entries[index].failuresInARow - 1))
