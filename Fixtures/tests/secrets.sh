@@ -51,8 +51,69 @@ seen template import p/t2 "ftp://user:$other@127.0.0.1:9/image.qcow2" --format q
 seen template import p/t3 "http://127.0.0.1:9/image.qcow2?X-Amz-Signature=$other" --format qcow2
 seen template import p/t4 "http://$other@[::1/image.qcow2" --format qcow2
 
-# The life of a volume beside them.
+# The life of a volume beside them, and templates from a web server that asks for a password, sends clients on to
+# signed URLs, and repeats to those it refuses what they sent.
 seen pool add p "dir://$work/pool"
+/usr/bin/python3 - "$work/given" "user:$secret" "$other" >"$work/port" 2>"$work/web.txt" <<'PYTHON' &
+import base64, http.server, os, sys, urllib.parse
+
+folder, login, signature = sys.argv[1:]
+expected = "Basic " + base64.b64encode(login.encode()).decode()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_GET(self):
+        path, _, query = self.path.partition("?")
+        given = self.headers.get("Authorization")
+        if path == "/signed.qcow2":
+            if query != f"signature={signature}":
+                return self.answer(403, f"no: {query} {signature}".encode())
+        elif given != expected:
+            return self.answer(401, f"no: {given} {expected}".encode(), **{"WWW-Authenticate": f"Basic realm={expected}"})
+        elif path == "/sent-on.qcow2":
+            return self.answer(302, Location=f"/signed.qcow2?signature={signature}")
+        elif path == "/loop.qcow2":
+            return self.answer(302, Location=f"http://user:{signature}@{self.headers['Host']}/loop.qcow2?{signature}")
+        with open(os.path.join(folder, "image.qcow2"), "rb") as file:
+            self.answer(200, file.read())
+
+    do_HEAD = do_GET
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+PYTHON
+children+=($!)
+wait_until 10 test -s "$work/port" || fail "the web server does not start"
+web="127.0.0.1:$(cat "$work/port")"
+login="user:$(percent "$secret")"
+seen template import p/w1 "http://$login@$web/image.qcow2" --format qcow2
+! grep -q "^error" "$work/seen/$runs.err" || fail "the password is not sent: $(cat "$work/seen/$runs.err")"
+seen --json template import p/w2 "http://$login@$web/sent-on.qcow2" --format qcow2
+! grep -q "^error" "$work/seen/$runs.err" || fail "the signed URL is not followed: $(cat "$work/seen/$runs.err")"
+seen template import p/w3 "http://user:$other@$web/image.qcow2" --format qcow2
+seen template import p/w4 "http://$login@$web/loop.qcow2" --format qcow2
+seen template import p/w5 "http://$web/signed.qcow2?signature=$other" --format qcow2
+seen template import p/w5 "http://$web/signed.qcow2?signature=${other}x" --format qcow2
+cat >"$work/given/images.meta4" <<METALINK
+<?xml version="1.0" encoding="UTF-8"?>
+<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="image.qcow2">
+<url priority="1">http://user:$other@$web/image.qcow2</url>
+<url priority="2">http://$login@$web/image.qcow2</url></file></metalink>
+METALINK
+seen template import p/w6 "$work/given/images.meta4" --format qcow2
 seen template import p/t "$work/given/image.qcow2" --format qcow2
 seen volume clone p/t p/vm --max-iops 500
 seen volume create p/empty --size 64M
