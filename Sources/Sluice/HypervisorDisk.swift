@@ -1,6 +1,7 @@
 import BlockStorage
 
-/// How a hypervisor attaches a volume: its file with an explicit backing chain, or its NBD export while one runs.
+/// How a hypervisor attaches a volume: its file with an explicit backing chain, its image in a cluster, or its NBD export
+/// while one runs.
 public struct HypervisorDisk: Equatable, Sendable {
     /// A file of an image, and its format: never one to be guessed.
     struct Image: Equatable, Sendable {
@@ -13,6 +14,8 @@ public struct HypervisorDisk: Equatable, Sendable {
         case files([Image])
         /// A Unix socket, or a host and a port.
         case export(NBDAddress, name: String)
+        /// An image in a Ceph cluster.
+        case rbd(RBDImage)
     }
 
     enum NBDAddress: Equatable, Sendable {
@@ -42,25 +45,26 @@ public struct HypervisorDisk: Equatable, Sendable {
     /// `-blockdev` and its value, and before it the `-object` with the limits that QEMU is to enforce. Nothing in them
     /// is a secret.
     public var qemuArguments: [String] {
+        let objects: [String] = if case .rbd(let image) = source { image.qemuObjects(nodeName) } else { [] }
         let common: [Option] = [("node-name", nodeName), isReadOnly ? ("read-only", "on") : ("discard", "unmap")]
         var block = blockDevice
         guard let limits else {
             block.insert(contentsOf: common, at: 1)
-            return ["-blockdev", Self.text(block)]
+            return objects + ["-blockdev", Self.text(block)]
         }
         // The filter is the device, and what it limits lies below it.
         let group = "\(nodeName)-limits"
         let filter = [("driver", "throttle")] + common + [("throttle-group", group)]
         block.insert(common[1], at: 1)
-        return [
+        return objects + [
             "-object", limits.qemuObject(group),
             "-blockdev", Self.text(filter + block.map { ("file.\($0.0)", $0.1) }),
         ]
     }
 
-    private typealias Option = (String, String)
+    typealias Option = (String, String)
 
-    private static func text(_ options: [Option]) -> String {
+    static func text(_ options: [Option]) -> String {
         options.map { "\($0)=\($1.replacing(",", with: ",,"))" }.joined(separator: ",")
     }
 
@@ -85,6 +89,7 @@ public struct HypervisorDisk: Equatable, Sendable {
                 }
             return [("driver", "nbd")] + address
                 + [("export", name), ("reconnect-delay", "\(Self.reconnectDelay)")]
+        case .rbd(let image): return image.qemuOptions(nodeName)
         }
     }
 
@@ -117,6 +122,9 @@ public struct HypervisorDisk: Equatable, Sendable {
             ]
             if reconnects { lines.append("    <reconnect delay='\(Self.reconnectDelay)'/>") }
             lines.append("  </source>")
+        case .rbd(let image):
+            lines = image.libvirtLines(
+                driver: "  <driver name='qemu' type='\(image.format.rawValue)'\(discard)/>")
         }
         lines.append("  <target dev='vda' bus='virtio'/>")
         if let limits { lines += limits.libvirtLines }
@@ -132,7 +140,7 @@ public struct HypervisorDisk: Equatable, Sendable {
             + backingStore(images.dropFirst(), indent: indent + "  ") + ["\(indent)</backingStore>"]
     }
 
-    private static func escaped(_ text: String) -> String {
+    static func escaped(_ text: String) -> String {
         text.map { character in
             switch character {
             case "&": "&amp;"
@@ -166,13 +174,18 @@ extension StorageHost {
         if let holder = attachments.first(where: { $0.mode == .exclusive }) {
             throw Self.held(by: holder, "attach volume")
         }
+        try await materialise(volume.volume)
+        let pool = try await pool(volume.pool)
+        let ownLimits = pool.can(.qosMaximum) ? nil : policy.flatMap(HypervisorLimits.init)
+        if let image = try await rbdImage(volume, in: pool) {
+            return HypervisorDisk(
+                address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil, limits: ownLimits)
+        }
         guard volume.snapshot == nil else {
             throw StorageError(
                 .notSupported, "attach snapshot", at: "\(volume)",
                 why: "QEMU opens no snapshot inside a file: serve it first")
         }
-        try await materialise(volume)
-        let pool = try await pool(volume.pool)
         var images: [HypervisorDisk.Image] = []
         var next: String? = volume.name
         var isTemplate = false
@@ -191,7 +204,19 @@ extension StorageHost {
         }
         return HypervisorDisk(
             address: volume, source: .files(images), isReadOnly: isTemplate,
-            limits: pool.can(.qosMaximum) ? nil : policy.flatMap(HypervisorLimits.init))
+            limits: ownLimits)
+    }
+
+    /// The volume as an image in a Ceph cluster; nil where it is none, or has a format on top that has a chain.
+    private func rbdImage(
+        _ volume: VolumeAddress, in pool: any StoragePool
+    ) async throws(StorageError) -> RBDImage? {
+        guard pool.kind == "rbd", let record = try await catalog.pool(volume.pool) else { return nil }
+        let description = try await pool.describeVolume(volume.name)
+        guard let format = description.format, format == .raw || description.template == nil else { return nil }
+        return RBDImage(
+            path: description.path, format: format, snapshot: volume.snapshot,
+            url: try PoolURL.parse(record.url).url, secret: record.secret, secrets: secrets)
     }
 }
 

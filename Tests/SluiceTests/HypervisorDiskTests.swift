@@ -1,4 +1,5 @@
 import BlockStorage
+import SystemPackage
 import Testing
 
 @testable import Sluice
@@ -90,6 +91,53 @@ import Testing
                 """))
         #expect(try HypervisorLimits(QoSPolicy(minIOPS: 100)) == nil)
         #expect(try HypervisorLimits(QoSPolicy(maxIOPS: 100, burstIOPS: 100))?.burst == nil)
+    }
+
+    @Test("An image in a cluster refers to its key by the file and by the secret that hold it")
+    func cluster() throws {
+        let secrets = SecretStore(directory: "/home/secrets")
+        let image = RBDImage(
+            path: "rbd/web", format: .raw, snapshot: "monday",
+            url: try PoolURL.parse("rbd://cloud@mon1:6789,[2001:db8::1]/rbd?conf=/etc/ceph/a,b.conf").url,
+            secret: "0D8B6B1E-8F6E-4F39-9A58-0F6E2B0B8F11", secrets: secrets)
+        let disk = HypervisorDisk(
+            address: address, source: .rbd(try #require(image)), isReadOnly: true)
+        #expect(
+            disk.qemuArguments == [
+                "-object",
+                "secret,id=sluice-web-key,format=base64,file=/home/secrets/0D8B6B1E-8F6E-4F39-9A58-0F6E2B0B8F11",
+                "-blockdev",
+                "driver=raw,node-name=sluice-web,read-only=on,file.driver=rbd,file.pool=rbd,file.image=web,"
+                    + "file.snapshot=monday,file.conf=/etc/ceph/a,,b.conf,file.user=cloud,"
+                    + "file.key-secret=sluice-web-key,file.server.0.host=mon1,file.server.0.port=6789,"
+                    + "file.server.1.host=2001:db8::1,file.server.1.port=6789",
+            ])
+        #expect(
+            disk.libvirtXML() == """
+                <disk type='network' device='disk'>
+                  <driver name='qemu' type='raw'/>
+                  <auth username='cloud'>
+                    <secret type='ceph' uuid='0d8b6b1e-8f6e-4f39-9a58-0f6e2b0b8f11'/>
+                  </auth>
+                  <source protocol='rbd' name='rbd/web'>
+                    <host name='mon1' port='6789'/>
+                    <host name='2001:db8::1'/>
+                    <snapshot name='monday'/>
+                    <config file='/etc/ceph/a,b.conf'/>
+                  </source>
+                  <target dev='vda' bus='virtio'/>
+                  <readonly/>
+                </disk>
+                """)
+        #expect(
+            disk.libvirtSecretXML == """
+                <secret ephemeral='no' private='yes'>
+                  <uuid>0d8b6b1e-8f6e-4f39-9a58-0f6e2b0b8f11</uuid>
+                  <usage type='ceph'>
+                    <name>sluice rbd mon1:6789,[2001:db8::1]</name>
+                  </usage>
+                </secret>
+                """)
     }
 
     @Test("Node names are what QEMU allows, and differ where volumes do")

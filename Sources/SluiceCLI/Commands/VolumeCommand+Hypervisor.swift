@@ -8,7 +8,8 @@ extension VolumeCommand {
             commandName: "xml", abstract: "Print the libvirt <disk> element of a volume.",
             discussion: """
                 While the volume is served, the disk is its NBD export. The limits of its policy are in it where the \
-                hypervisor enforces them: for files, and for exports that were started so.
+                hypervisor enforces them: for files, and for exports that were started so. Where the disk refers to a \
+                secret, --secret prints what 'virsh secret-define' takes; its value is in the file that --json names.
 
                 Example: sluice volume xml fast/web
                 """)
@@ -18,10 +19,23 @@ extension VolumeCommand {
         var volume: VolumeAddress
         @Flag(help: "Let guests wait for an export that restarts; for libvirt newer than 9.0.")
         var reconnect = false
+        @Flag(help: "Print the <secret> that the disk refers to instead, without its value.")
+        var secret = false
 
         func run(_ context: CommandContext) async throws -> ExitCode {
-            let xml = try await context.host.hypervisorDisk(volume).libvirtXML(reconnects: reconnect)
-            return context.print(["xml": .string(xml)], xml)
+            let disk = try await context.host.hypervisorDisk(volume)
+            let xml = disk.libvirtXML(reconnects: reconnect)
+            guard secret else {
+                return context.print(
+                    [
+                        "xml": .string(xml), "secret": JSON(disk.libvirtSecretXML),
+                        "secretFile": JSON(disk.secretFile),
+                    ], xml)
+            }
+            guard let definition = disk.libvirtSecretXML else {
+                throw StorageError(.notFound, "print secret", at: "\(volume)", why: "its disk refers to none")
+            }
+            return context.print(["secret": .string(definition), "secretFile": JSON(disk.secretFile)], definition)
         }
     }
 
