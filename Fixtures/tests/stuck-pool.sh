@@ -42,7 +42,8 @@ qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/raw.sock")" >/dev/null
 qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/v.sock")" >/dev/null
 
 fio --name=other --ioengine=nbd --uri="$(uri "$work/other.sock")" --rw=randrw --bs=4k --iodepth=8 --size=64M \
-    --time_based --runtime=12 --verify=crc32c --do_verify=0 --output-format=json --output="$work/fio.json" \
+    --time_based --runtime=12 --verify=crc32c --do_verify=0 --verify_state_save=0 \
+    --output-format=json --output="$work/fio.json" \
     >"$work/fio.log" 2>&1 &
 load=$!
 
