@@ -24,6 +24,7 @@ public final class MeteredVolume: Volume {
     private let discards: OperationMeter
     private let zeroes: OperationMeter
     private let cache: CacheMeter?
+    private let isPublished = Locked(true)
 
     /// Meters `base` under the name `volume`. `metrics` is where the numbers are published; nil for the factory of the
     /// process.
@@ -124,7 +125,17 @@ public final class MeteredVolume: Volume {
 
     /// Closes the base and takes the volume's metrics out of the backend.
     public func close() async throws(StorageError) {
+        defer { unpublish() }
         try await base.close()
+    }
+
+    private func unpublish() {
+        // Another volume of that name may share the series: they are given back once.
+        let wasPublished = isPublished.withLock { isPublished in
+            defer { isPublished = false }
+            return isPublished
+        }
+        guard wasPublished else { return }
         cache?.unpublish()
         for meter in [reads, writes, flushes, discards, zeroes] { meter.unpublish() }
         depth.destroy()

@@ -1,6 +1,7 @@
 import BlockStorage
 import IORuntime
 import Logging
+import Metrics
 
 /// How a volume is attached.
 public struct AttachOptions: Sendable {
@@ -47,16 +48,20 @@ public final class Attachment: Sendable {
 
     private let host: StorageHost
     private let control: ControlServer?
+    private let pool: any StoragePool
+    /// Nil where nothing is measured.
+    private let poolMeter: Meter?
     private let state: Locked<State>
 
     /// Takes over an open volume, and closes it if that fails. Nobody sees the attachment before `publish`.
     init(
-        _ address: VolumeAddress, _ opened: any Volume, mode: Mode, enforcer: QoSEnforcer, host: StorageHost
+        _ address: VolumeAddress, _ opened: any Volume, of pool: any StoragePool, mode: Mode, enforcer: QoSEnforcer,
+        host: StorageHost
     ) async throws(StorageError) {
         let run = host.home.run
+        let isMeasured = MeteredVolume.isMeasured(by: host.metrics)
         let volume: any Volume =
-            MeteredVolume.isMeasured(by: host.metrics)
-            ? MeteredVolume(opened, volume: "\(address)", metrics: host.metrics) : opened
+            isMeasured ? MeteredVolume(opened, volume: "\(address)", metrics: host.metrics) : opened
         let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: volume.stack, directory: run)
         var reserved: File?
         let file: File
@@ -76,7 +81,12 @@ public final class Attachment: Sendable {
             throw error
         }
         (self.address, self.mode, self.enforcer, self.volume, self.host) = (address, mode, enforcer, volume, host)
+        self.pool = pool
+        poolMeter =
+            isMeasured
+            ? Meter(label: "sluice_pool_responding", dimensions: [("pool", address.pool)], factory: host.metrics) : nil
         state = Locked(State(record: record, file: file))
+        publishMetrics()
     }
 
     private static func gone(_ address: VolumeAddress) -> StorageError {
@@ -99,6 +109,7 @@ public final class Attachment: Sendable {
 
     fileprivate func publishMetrics() {
         (volume as? MeteredVolume)?.publish()
+        poolMeter?.set(pool.health == .healthy ? 1 : 0)
         state.withLock { $0.publish }?()
     }
 
@@ -121,6 +132,7 @@ public final class Attachment: Sendable {
         record.withdraw()
         try? await file.close()
         host.attachments.withLock { attachments in _ = attachments.removeValue(forKey: record.control) }
+        poolMeter?.destroy()
         do throws(StorageError) {
             try await volume.close()
         } catch {
@@ -168,7 +180,8 @@ extension StorageHost {
     func prepareAttachment(
         _ volume: VolumeAddress, _ options: AttachOptions
     ) async throws(StorageError) -> Attachment {
-        let storage: QoSEnforcer = try await pool(volume.pool).can(.qosMaximum) ? .array : .none
+        let pool = try await pool(volume.pool)
+        let storage: QoSEnforcer = pool.can(.qosMaximum) ? .array : .none
         let enforcer = options.enforcer ?? storage
         // One layer enforces: no second one beside the storage, and none that does not exist.
         guard enforcer == storage || (enforcer == .hypervisor && storage == .none) else {
@@ -177,7 +190,7 @@ extension StorageHost {
                 why: "\(enforcer.rawValue) cannot enforce its policy: \(storage.rawValue) does")
         }
         let opened = try await open(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly)
-        return try await Attachment(volume, opened, mode: options.mode, enforcer: enforcer, host: self)
+        return try await Attachment(volume, opened, of: pool, mode: options.mode, enforcer: enforcer, host: self)
     }
 
     /// Publishes what is not published with each request, such as lookups in caches: call it before metrics are

@@ -28,6 +28,8 @@ import Testing
         #expect(metrics.highest["sluice_volume_queue_depth pool/web"] == 1)
         try await volume.close()
         #expect(metrics.liveCount == 0)
+        try await volume.close()
+        #expect(metrics.liveCount == 0)
     }
 
     @Test("a cache's lookups are published as they grow")

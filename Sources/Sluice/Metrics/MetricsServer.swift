@@ -80,7 +80,7 @@ public final class MetricsServer: Sendable {
         }
     }
 
-    private static func serve(_ client: Socket, _ text: @Sendable () -> String) async {
+    private static func serve(_ client: Socket, _ text: @escaping @Sendable () -> String) async {
         let watchdog = Task {
             await IOExecutor.sleep(for: deadline)
             client.shutDown()
@@ -88,8 +88,9 @@ public final class MetricsServer: Sendable {
         defer { watchdog.cancel() }
         // A client that went away has nobody left to tell.
         guard let head = try? await requestHead(from: client) else { return }
-        let answer = answer(to: head, text)
-        try? await client.send(Array(answer.utf8).rawBytes)
+        // Not on the executor, whose requests would wait until everything is rendered.
+        let reply = await BlockingPool.shared.run { Array(answer(to: head, text).utf8) }
+        try? await client.send(reply.rawBytes)
     }
 
     /// What comes before the empty line; nil where it is too long or never ends.

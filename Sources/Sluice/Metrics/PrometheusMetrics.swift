@@ -52,6 +52,7 @@ public final class PrometheusMetrics: MetricsFactory {
         "sluice_volume_bytes_total": "Bytes of the requests that succeeded.",
         "sluice_volume_errors_total": "Requests that failed, by the code of their error.",
         "sluice_volume_cache_lookups_total": "Lookups of metadata, found in memory (hit) or read first (miss).",
+        "sluice_pool_responding": "1 while the pool answers within its deadline, 0 while a request is late.",
         "sluice_export_clients": "NBD clients that are connected.",
     ]
 
