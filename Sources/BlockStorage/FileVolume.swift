@@ -29,8 +29,7 @@ public final class FileVolume: ResizableVolume {
             isRegularFile = status.isRegularFile
             if isDirect {
                 direct = file
-                self.file = try await File.open(
-                    FilePath("/proc/self/fd/\(file.descriptor.rawValue)"), isReadOnly ? [] : .write)
+                self.file = try await file.opened(again: isReadOnly ? [] : .write)
             } else {
                 direct = nil
                 self.file = file

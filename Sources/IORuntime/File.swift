@@ -56,13 +56,18 @@ public final class File: Sendable {
     private static let largestGuardedTransfer = 4 << 20
 
     /// Takes over an open descriptor.
-    public init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool = .shared) {
+    public convenience init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool = .shared) {
+        let fence = blocking.deadline.map { FileFence($0, path: path.string, workers: blocking) }
+        self.init(owning: descriptor, path: path, blocking: blocking, fence: fence)
+    }
+
+    private init(owning descriptor: FileDescriptor, path: FilePath, blocking: BlockingPool, fence: FileFence?) {
         self.descriptor = descriptor
         let flags = fcntl(descriptor.rawValue, F_GETFL)
         cachedReads = CachedReads(isPossible: flags >= 0 && flags & O_DIRECT == 0)
         self.path = path
         self.blocking = blocking
-        fence = blocking.deadline.map { FileFence($0, path: path.string, workers: blocking) }
+        self.fence = fence
     }
 
     deinit {
@@ -74,6 +79,21 @@ public final class File: Sendable {
         _ path: FilePath, _ options: Options = [], permissions: FilePermissions = .ownerReadWrite,
         blocking: BlockingPool = .shared
     ) async throws(SystemError) -> File {
+        let descriptor = try await descriptor(path, options, permissions, blocking)
+        return File(owning: descriptor, path: path, blocking: blocking)
+    }
+
+    /// Opens the same file again, with other options, whatever has its path now. A late change through either shuts
+    /// both.
+    public func opened(again options: Options) async throws(SystemError) -> File {
+        let path = FilePath("/proc/self/fd/\(descriptor.rawValue)")
+        let descriptor = try await Self.descriptor(path, options, .ownerReadWrite, blocking)
+        return File(owning: descriptor, path: self.path, blocking: blocking, fence: fence)
+    }
+
+    private static func descriptor(
+        _ path: FilePath, _ options: Options, _ permissions: FilePermissions, _ blocking: BlockingPool
+    ) async throws(SystemError) -> FileDescriptor {
         let descriptor = try await blocking.call("open", path.string, ifLate: { _ = Glibc.close($0) }) {
             () throws(SystemError) in
             let descriptor = unsafe path.withPlatformString {
@@ -82,7 +102,7 @@ public final class File: Sendable {
             guard descriptor >= 0 else { throw SystemError(Errno(rawValue: errno), "open") }
             return descriptor
         }
-        return File(owning: FileDescriptor(rawValue: descriptor), path: path, blocking: blocking)
+        return FileDescriptor(rawValue: descriptor)
     }
 
     /// Closes the descriptor, once; no request may be in flight.
