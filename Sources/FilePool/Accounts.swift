@@ -122,6 +122,7 @@ struct Accounts {
         let old = try await self.declaration(of: name)
         try await mark()
         // Until it is known to be done.
+        let wasUncertain = isUncertain
         isUncertain = true
         let link = HiddenName.declaration(of: name)
         if let declaration {
@@ -140,7 +141,7 @@ struct Accounts {
                 if error.code != .notFound { throw error }
             }
         }
-        isUncertain = false
+        isUncertain = wasUncertain
         if let old { subtract(old.provisioned) }
         if let declaration { add(declaration.provisioned) }
     }

@@ -77,8 +77,7 @@ extension FilePool {
         do throws(StorageError) {
             return try await withAccounts(body)
         } catch {
-            guard error.code == .quotaExceeded else { throw error }
-            try await removeLeftovers()
+            guard error.code == .quotaExceeded, (try? await removeLeftovers()) != nil else { throw error }
             return try await withAccounts(body)
         }
     }
@@ -146,6 +145,8 @@ extension FilePool {
     public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
         try VolumeName.check(volume)
         let policy = try policy == QoSPolicy() ? nil : policy
+        // What nobody adopted has nothing to keep it in.
+        if try await findIfPresent(volume) != nil { _ = try await findManaged(volume, "set QoS") }
         let declaration = try await amend(volume, "set QoS") { declaration in
             if declaration.kind != .template { declaration.qos = policy }
         }

@@ -16,10 +16,15 @@ struct ImageFacts: Sendable {
 
     /// The facts of the image that begins so; nil when that does not tell all of them.
     init?(beginning bytes: [UInt8]) {
-        guard let header = try? QCOW2Header(beginning: bytes), header.snapshotCount == 0 else { return nil }
-        virtualSize = header.size
-        backingFile = header.backingFile
-        dataFile = header.dataFile
+        do throws(StorageError) {
+            guard let header = try QCOW2Header(beginning: bytes), header.snapshotCount == 0 else { return nil }
+            virtualSize = header.size
+            backingFile = header.backingFile
+            dataFile = header.dataFile
+        } catch {
+            guard error.code == .corrupt else { return nil }
+            failure = error
+        }
     }
 
     /// Reads the facts of the image in `volume`, which is closed after that.

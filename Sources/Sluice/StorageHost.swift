@@ -113,9 +113,17 @@ public final class StorageHost: Sendable {
         return try await open(record, secret: try secret(of: record), isDirect: true).pool
     }
 
+    /// The pool of that name as another host sees it that lets it promise this much; for tests of its admission.
+    public func pool(_ name: String, limits: PoolLimits) async throws(StorageError) -> any StoragePool {
+        guard let record = try await catalog.pool(name) else {
+            throw StorageError(.notFound, "find pool", at: name, why: "no such pool: see 'sluice pool list'")
+        }
+        return try await open(record, secret: try secret(of: record), limits: limits).pool
+    }
+
     /// Opens a pool, which need not be registered.
     func open(
-        _ record: PoolRecord, secret: Secret?, isDirect: Bool = false
+        _ record: PoolRecord, secret: Secret?, isDirect: Bool = false, limits: PoolLimits? = nil
     ) async throws(StorageError) -> OpenedPool {
         let url = try PoolURL.parse(record.url).url
         let driver = try driver(of: url)
@@ -124,7 +132,7 @@ public final class StorageHost: Sendable {
             PoolConfiguration(
                 name: record.name, url: url, secret: secret, intents: intents,
                 journalDirectory: journalDirectory, identity: record.identity,
-                limits: record.limits(url), isDirect: isDirect))
+                limits: limits ?? record.limits(url), isDirect: isDirect))
     }
 
     func secret(of record: PoolRecord) throws(StorageError) -> Secret? {

@@ -8,7 +8,8 @@ struct ConformanceCommand: HostCommand {
     static let configuration = CommandConfiguration(
         commandName: "conformance", abstract: "Run the conformance suite against a pool.",
         discussion: """
-            Only volumes that the tests make are touched, and they are removed. The exit code is 1 when a test fails.
+            Only volumes that the tests make are touched, and they are removed. The exit code is 1 when a test fails. \
+            The tests of admission expect that nothing else comes or goes in the pool meanwhile.
 
             Example: sluice conformance fast
             Example: sluice conformance fast --only data --only snapshots
@@ -23,7 +24,11 @@ struct ConformanceCommand: HostCommand {
     var only: [String] = []
 
     func run(_ context: CommandContext) async throws -> ExitCode {
-        let suite = PoolConformance(try await context.host.pool(pool))
+        var options = PoolConformance.Options()
+        options.limited = { (limits) async throws(StorageError) in
+            try await context.host.pool(pool, limits: limits)
+        }
+        let suite = PoolConformance(try await context.host.pool(pool), options: options)
         if list {
             var table = TextTable(.text("TEST"), .text("PROMISE"))
             for test in suite.list { table.add(test.name, test.summary) }
