@@ -48,9 +48,7 @@ extension FilePool {
             } catch {
                 try await store.rename(hidden, to: file.name, replacing: false)
                 // For a moment it looked as if its owner were dead.
-                if let declaration = file.declaration, try await self.declaration(of: file.name) == nil {
-                    try await redeclare(file.name, declaration)
-                }
+                if let declaration = file.declaration { try await declareIfMissing(file.name, declaration) }
                 throw error
             }
             try await undeclare(file.name)
@@ -117,10 +115,13 @@ extension FilePool {
                         throw error
                     }
                     try await withAccounts { (accounts) async throws(StorageError) in
-                        // Its policy may have been changed meanwhile, under the name that it had.
-                        let latest = try await accounts.declaration(of: name) ?? declaration
-                        try await accounts.declare(name, nil)
-                        try await accounts.declare(newName, latest.moved(from: nil))
+                        // Its policy may have been changed meanwhile, under the name that it had; or another host gave
+                        // that name to something new.
+                        let latest = try await accounts.declaration(of: name)
+                        let isStillOurs = try await self.statusIfPresent(name) == nil
+                        if isStillOurs { try await accounts.declare(name, nil) }
+                        let own = latest?.origin == declaration.origin ? latest ?? declaration : declaration
+                        try await accounts.declare(newName, own.moved(from: nil))
                     }
                     try await store.synchronize("")
                     try await store.synchronize(HiddenName.declarations)

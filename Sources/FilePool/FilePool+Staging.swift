@@ -76,7 +76,8 @@ extension FilePool {
         var declaration = declaration
         declaration.origin = staged.origin
         // The declaration first: a file that is visible without one would be nobody's after a crash.
-        try await declare(name, declaration, for: staged, now: try await staged.guardian.status().changedAt)
+        let isReplacing = try await declare(
+            name, declaration, for: staged, now: try await staged.guardian.status().changedAt)
         try await store.synchronize(HiddenName.declarations)
         do throws(StorageError) {
             try await store.rename(staged.name, to: name, replacing: false)
@@ -85,7 +86,7 @@ extension FilePool {
             throw error
         }
         // Whoever deleted a volume of that name just now may have taken the new declaration for the old one.
-        if try await self.declaration(of: name) == nil { try await redeclare(name, declaration) }
+        if isReplacing { try await declareIfMissing(name, declaration) }
         try await store.synchronize("")
         try? await staged.guardian.volume.close()
     }
@@ -95,17 +96,18 @@ extension FilePool {
     }
 
     /// Declares what `name` is going to be, before there is a file, with the room that the staged file has. `now` is
-    /// the file system's time.
+    /// the file system's time. Returns whether something was declared under that name before.
     private func declare(
         _ name: String, _ declaration: Declaration, for staged: StagedFile, now: Int64
-    ) async throws(StorageError) {
+    ) async throws(StorageError) -> Bool {
         try await withAccounts { (accounts) async throws(StorageError) in
-            if let existing = try await self.linkStatus(of: name) {
-                if try await self.statusIfPresent(name) != nil { throw self.taken(name) }
+            if try await self.statusIfPresent(name) != nil { throw self.taken(name) }
+            let existing = try await self.linkStatus(of: name)
+            if let existing {
                 let old = try await accounts.declaration(of: name)
-                let isFree =
-                    old.map { $0.asVolume.isSame(as: declaration) } ?? false
-                    || now - existing.changedAt >= Self.declarationGraceTime
+                let isSame = old?.asVolume.isSame(as: declaration) == true
+                if !isSame, old?.kind == .reservation { throw self.taken(name) }
+                let isFree = isSame || now - existing.changedAt >= Self.declarationGraceTime
                 if !isFree, try await !self.isAbandoned(name, old, existing, now: now) {
                     throw self.failure(
                         .conflict, "create", name,
@@ -114,6 +116,14 @@ extension FilePool {
             }
             try await accounts.declare(name, declaration)
             try await accounts.declare(staged.name, nil)
+            return existing != nil
+        }
+    }
+
+    /// Declares a file that is there, if it has lost its declaration.
+    func declareIfMissing(_ name: String, _ declaration: Declaration) async throws(StorageError) {
+        try await withAccounts { (accounts) async throws(StorageError) in
+            if try await accounts.declaration(of: name) == nil { try await accounts.declare(name, declaration) }
         }
     }
 
@@ -128,9 +138,11 @@ extension FilePool {
         }
     }
 
-    /// Removes the declaration of a name that has no file any more.
+    /// Removes the declaration of a name, unless it has a file: a new one, which another host gave the name at once.
     func undeclare(_ name: String) async throws(StorageError) {
-        try await withAccounts { (accounts) async throws(StorageError) in try await accounts.declare(name, nil) }
+        try await withAccounts { (accounts) async throws(StorageError) in
+            if try await self.statusIfPresent(name) == nil { try await accounts.declare(name, nil) }
+        }
     }
 
     /// Whether `name` has no file and its declaration no owner who is alive: it waits for nothing. `status` is that of
@@ -143,11 +155,10 @@ extension FilePool {
         let staged = declaration?.oldName == nil ? declaration?.origin : nil
         let origin = isClaim ? name : staged.map { HiddenName.stagingPrefix + $0 }
         // What another host has made may not be visible here yet.
-        guard let origin, isOurs(origin) || now - status.changedAt > Self.foreignIdleTime else {
-            return now - status.changedAt > Self.foreignIdleTime
-        }
+        let isIdle = now - status.changedAt > Self.foreignIdleTime
+        guard isIdle || origin.map(isOurs) == true else { return false }
         // In this order: a staged file that has got its name has it before it loses the other.
-        if try await statusIfPresent(origin) != nil { return false }
+        if let origin, try await statusIfPresent(origin) != nil { return false }
         if isClaim { return true }
         return try await statusIfPresent(name) == nil
     }
