@@ -102,11 +102,21 @@ extension FilePool {
         try await names.withName(min(name, newName)) { () async throws(StorageError) in
             try await names.withName(max(name, newName)) { () async throws(StorageError) in
                 if try await statusIfPresent(newName) != nil { throw taken(newName) }
-                if try await self.declaration(of: newName)?.kind == .reservation { throw taken(newName) }
                 try await withNobodyUsing(file) { () async throws(StorageError) in
                     // A clone knows its backing file by name, and other tools may have made it.
                     try await checkUnreferenced(file, "rename volume")
-                    try await redeclare(newName, declaration.moved(from: name))
+                    if try await self.declaration(of: newName) != nil { try await removeLeftovers() }
+                    try await withAccounts { (accounts) async throws(StorageError) in
+                        let existing = try await accounts.declaration(of: newName)
+                        if existing?.kind == .reservation { throw self.taken(newName) }
+                        // An earlier attempt may have died here.
+                        guard existing == nil || existing?.oldName == name else {
+                            throw self.failure(
+                                .conflict, "rename volume", newName,
+                                "something of that name is being created or was deleted just now")
+                        }
+                        try await accounts.declare(newName, declaration.moved(from: name))
+                    }
                     try await store.synchronize(HiddenName.declarations)
                     do throws(StorageError) {
                         try await store.rename(name, to: newName, replacing: false)
