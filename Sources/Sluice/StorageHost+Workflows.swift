@@ -96,7 +96,7 @@ extension StorageHost {
     /// Finishes or undoes what processes that died had begun; leaves alone what others are doing.
     func recoverAll() async {
         let count = await RunningAttachment.removeLeftovers(in: home.run)
-        if count > 0 { logger.notice("swept what \(count) attachments of dead processes had left") }
+        if count > 0 { logger.notice("swept what dead processes had left attached: \(count)") }
         do {
             let recorded = try await intents.all()
             if !recorded.isEmpty { await settle(recorded) }
