@@ -103,13 +103,14 @@
         // MARK: Versions
 
         /// Where to ask a location, and how to get the version that it had before and no other.
-        func target(of index: Int) -> (location: DownloadLocation, ifRange: String?) {
+        func target(of index: Int) -> (location: DownloadLocation, isRedirected: Bool, ifRange: String?) {
             history.withLock { history in
                 let version = history.versions[index]
                 let answer = HTTPAnswer(
                     status: 200, location: file.locations[index], entityTag: version?.entityTag,
                     modifiedAt: version?.modifiedAt, hasEnd: true)
-                return (history.targets[index] ?? file.locations[index], answer.ifRange)
+                let target = history.targets[index]
+                return (target ?? file.locations[index], target != nil, answer.ifRange)
             }
         }
 
@@ -158,8 +159,8 @@
                 avoided = index
                 if partial?.location != index { partial = nil }
                 let receiver = SegmentReceiver(self, index, range, of: plan.size, partial?.bytes ?? ByteBuffer())
+                let (location, isRedirected, ifRange) = target(of: index)
                 do throws(StorageError) {
-                    let (location, ifRange) = target(of: index)
                     try await session.get(location, bytes: receiver.missing, ifRange: ifRange, into: receiver)
                     guard receiver.missing.isEmpty else {
                         throw StorageError(
@@ -172,7 +173,7 @@
                         throw error
                     }
                     partial = receiver.missing.isEmpty ? nil : (index, receiver.bytes)
-                    end { $0.fail(index, error) }
+                    end { $0.fail(index, error, target: isRedirected ? location : nil) }
                     continue
                 }
                 let bytes = receiver.bytes

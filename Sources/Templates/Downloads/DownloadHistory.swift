@@ -56,12 +56,15 @@
             return table.mostTrusted != nil && ContinuousClock.now < deadline
         }
 
-        /// Notes that a location failed; when no time is left for another attempt, it was its last.
-        mutating func fail(_ index: Int, _ error: StorageError) {
-            // What it redirects to may be what failed.
-            targets[index] = nil
+        /// Notes that a location failed; when no time is left for another attempt, it was its last. `target` is where the location redirected to before, if that was asked.
+        mutating func fail(_ index: Int, _ error: StorageError, target: DownloadLocation?) {
             let now = ContinuousClock.now
-            table.fail(index, error, at: now, isFinal: now >= deadline)
+            // It may be what failed: such addresses are often good for a while only.
+            if targets[index] == target { targets[index] = nil }
+            let wasRedirected = target != nil
+            let isRefused = [.permissionDenied, .authenticationFailed, .notFound].contains(error.code)
+            let mayPass = error.mayPass || wasRedirected && isRefused
+            table.fail(index, error, at: now, mayPass: mayPass && now < deadline)
         }
 
         /// Finds, once it is known what is right, who sent something else.

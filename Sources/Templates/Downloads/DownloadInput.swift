@@ -164,15 +164,16 @@
             while true {
                 let index = try await download.acquire(order: 0)
                 let receiver = try WholeReceiver(download, index, isVerified, queue, progress)
+                let (location, isRedirected, _) = download.target(of: index)
                 do throws(StorageError) {
-                    try await download.session.get(download.target(of: index).location, into: receiver)
+                    try await download.session.get(location, into: receiver)
                     try receiver.finish()
                 } catch {
                     download.end {
                         if error.code == .cancelled {
                             $0.table.giveBack(index)
                         } else {
-                            $0.fail(index, error)
+                            $0.fail(index, error, target: isRedirected ? location : nil)
                         }
                     }
                     if error.code == .cancelled { throw error }

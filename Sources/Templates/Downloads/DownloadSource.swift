@@ -133,8 +133,9 @@
                 let index = try await download.acquire(order: 0, avoiding: avoided)
                 avoided = index
                 let receiver = ProbeReceiver(download, index)
+                let (location, isRedirected, _) = download.target(of: index)
                 do throws(StorageError) {
-                    try await download.session.get(download.target(of: index).location, bytes: 0..<1, into: receiver)
+                    try await download.session.get(location, bytes: 0..<1, into: receiver)
                     let mode = try receiver.mode(isVerified: isVerified, needsParts: needsParts)
                     download.end { history in
                         history.table.giveBack(index)
@@ -147,7 +148,7 @@
                         if error.code == .cancelled {
                             $0.table.giveBack(index)
                         } else {
-                            $0.fail(index, error)
+                            $0.fail(index, error, target: isRedirected ? location : nil)
                         }
                     }
                     if error.code == .cancelled { throw error }

@@ -70,8 +70,9 @@ struct LocationTable: Sendable {
     /// Gives back what `take` gave, without an opinion.
     mutating func giveBack(_ index: Int) { entries[index].requests -= 1 }
 
+    /// `mayPass` says whether another attempt makes sense; where it is not given, the error decides.
     mutating func fail(
-        _ index: Int, _ error: StorageError, at now: ContinuousClock.Instant, isFinal: Bool = false
+        _ index: Int, _ error: StorageError, at now: ContinuousClock.Instant, mayPass: Bool? = nil
     ) {
         entries[index].requests -= 1
         // Requests that ran beside the last failure say nothing new.
@@ -80,7 +81,7 @@ struct LocationTable: Sendable {
         entries[index].report.failures += 1
         entries[index].report.reason = error.why.isEmpty ? error.code.rawValue : error.why
         entries[index].failure = error
-        if entries[index].failuresInARow >= attempts || isFinal || !error.mayPass {
+        if entries[index].failuresInARow >= attempts || !(mayPass ?? error.mayPass) {
             entries[index].report.isLeft = true
         } else {
             entries[index].restsUntil = now + retryDelay * (1 << min(10, entries[index].failuresInARow - 1))

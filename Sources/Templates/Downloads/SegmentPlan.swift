@@ -45,7 +45,7 @@ struct SegmentPlan: Sendable {
     /// The bytes of a segment, which must be one of the file.
     func range(of segment: Int) -> Range<UInt64> {
         let start = UInt64(segment) * segmentSize
-        return start..<min(size, start + segmentSize)
+        return start..<min(size, start.addingSaturating(segmentSize))
     }
 
     /// Whether wrong bytes are noticed at once.
@@ -58,7 +58,7 @@ struct SegmentPlan: Sendable {
         let first = Int(range.lowerBound / pieces.length)
         return stride(from: range.lowerBound, to: range.upperBound, by: Int(pieces.length)).enumerated().map {
             let start = Int($1 - range.lowerBound)
-            let end = Int(min(range.upperBound, $1 + pieces.length) - range.lowerBound)
+            let end = Int(min(range.upperBound, $1.addingSaturating(pieces.length)) - range.lowerBound)
             return (start..<end, pieces.checksums[first + $0])
         }
     }
