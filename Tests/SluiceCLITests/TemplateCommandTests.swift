@@ -83,7 +83,7 @@ import Testing
         let shell = try await shellWithImage()
         let image = shell.path("disk.qcow2")
         try await shell.tool("qemu-img", "create", "-f", "qcow2", "-b", image, "-F", "qcow2", shell.path("overlay"))
-        try Data("text".utf8).write(to: URL(filePath: shell.path("text")))
+        for name in ["text", "text.meta4"] { try Data("text".utf8).write(to: URL(filePath: shell.path(name))) }
         let zeros = "sha256:" + String(repeating: "0", count: 64)
         let before = try FileManager.default.subpathsOfDirectory(atPath: shell.poolPath)
         let refusals: [(String, [String])] = [
@@ -94,9 +94,11 @@ import Testing
             ("notFound", [shell.path("missing"), "--format", "raw"]),
             ("invalidArgument", ["file://elsewhere/disk", "--format", "raw"]),
             ("invalidArgument", ["", "--format", "raw"]),
-            ("notSupported", ["https://user:password@host/disk", "--format", "raw"]),
+            ("connectionLost", ["https://user:password@127.0.0.1:1/disk", "--format", "raw", "--attempts", "1"]),
+            ("invalidArgument", ["https://user:pass word@host/disk?password", "--format", "raw"]),
             ("notSupported", ["nfs://host/disk", "--format", "raw"]),
-            ("notSupported", ["disk.meta4", "--format", "raw"]),
+            ("notFound", [shell.path("disk.meta4"), "--format", "raw"]),
+            ("corrupt", [shell.path("text.meta4"), "--format", "raw"]),
         ]
         for (code, arguments) in refusals {
             let result = try await shell.sluice(["template", "import", "p/t"] + arguments)
