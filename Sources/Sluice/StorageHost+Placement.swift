@@ -118,6 +118,9 @@ extension StorageHost {
     private func ask(_ record: PoolRecord, isHolding name: String?) async -> Answer {
         do throws(StorageError) {
             let details = try await poolDetails(record.name)
+            if case .unresponsive(let reason) = details.health {
+                return .failure(StorageError(.timedOut, "choose pool", at: record.name, why: reason))
+            }
             guard let name else { return .details(details, isHolding: false) }
             let volume = VolumeAddress(pool: record.name, name: name)
             if try await catalog.volume(name, in: record.name)?.lazySize != nil {
