@@ -410,6 +410,8 @@ public struct Intent: Hashable, Sendable, Codable {
     /// The operation: `clone`, `import`, `copy`, …
     public var operation: String
     public var pool: String
+    /// What the operation makes or changes: nobody does anything else with it meanwhile. A template that is cloned from
+    /// is not that, its clone is.
     public var volume: String
     /// What the operation needs to be finished or undone.
     public var details: [String: String]

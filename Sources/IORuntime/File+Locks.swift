@@ -22,6 +22,7 @@ extension File {
 
     /// Takes, changes or drops a lock without waiting; false when another open file is in the way.
     public func lock(_ kind: LockKind, _ range: Range<UInt64>) async throws(SystemError) -> Bool {
+        if kind != .unlocked { mayHoldLocks.withLock { $0 = true } }
         do throws(SystemError) {
             try await call("fcntl") { [descriptor] in
                 var lock = Self.description(kind, range)
@@ -42,6 +43,13 @@ extension File {
             }
             return lock.l_type != Int16(F_UNLCK)
         }
+    }
+
+    /// Drops all locks of the open file, whoever else has it open.
+    static func unlockAll(_ descriptor: Int32) {
+        var lock = description(.unlocked, 0..<0)
+        // Sound: the structure outlives the call, and a length of 0 means up to the end.
+        _ = unsafe fcntl(descriptor, setLock, &lock)
     }
 
     // F_OFD_GETLK and F_OFD_SETLK, which the C library declares for GNU sources only.

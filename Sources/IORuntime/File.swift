@@ -50,6 +50,8 @@ public final class File: Sendable {
     /// Where calls run that can only block.
     let blocking: BlockingPool
     private let isClosed = Locked(false)
+    /// Whether a lock was ever taken through this file.
+    let mayHoldLocks = Locked(false)
     private let cachedReads: CachedReads
     private let fence: FileFence?
     /// Longer transfers with a deadline are done in parts, because each needs a copy of its bytes in memory.
@@ -113,7 +115,10 @@ public final class File: Sendable {
         }
         if wasClosed { return }
         let descriptor = descriptor.rawValue
+        let mayHoldLocks = mayHoldLocks.withLock { $0 }
         try await blocking.call("close", path.string) { () throws(SystemError) in
+            // A program that this process is just starting has the file open too, until it runs.
+            if mayHoldLocks { Self.unlockAll(descriptor) }
             if Glibc.close(descriptor) != 0 && errno != EINTR { throw SystemError(Errno(rawValue: errno), "close") }
         }
     }

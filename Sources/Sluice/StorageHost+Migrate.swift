@@ -36,6 +36,10 @@ extension StorageHost {
             if try await catalog.volume(target.name, in: target.pool)?.lazySize != nil { return }
             throw StorageError(.notFound, "migrate volume", at: "\(source)", why: "there is no volume of that name")
         }
+        guard !description.isTemplate else {
+            throw StorageError(
+                .notSupported, "migrate volume", at: "\(source)", why: "it is a template: import it there")
+        }
         guard inTarget == nil else { throw Self.taken(target, "a volume has that name") }
         try await refuseLazyName(target, "migrate volume")
         guard description.snapshots.isEmpty else {

@@ -273,12 +273,14 @@ extension StorageHost {
         _ volume: VolumeAddress, repair: CheckRepair = .none
     ) async throws(StorageError) -> CheckReport {
         try await materialise(volume)
-        return try await withVolumes("check volume", exclusive: [volume]) { () async throws(StorageError) in
-            if repair == .none {
+        guard repair != .none else {
+            return try await withVolumes("check volume", shared: [volume]) { () async throws(StorageError) in
                 try await refuseWhileServed(volume, "check volume", as: .exclusive)
-            } else {
-                try await refuseWhileServed(volume, "repair volume")
+                return try await pool(volume.pool).checkVolume(volume.name, repair: .none)
             }
+        }
+        return try await withVolumes("repair volume", exclusive: [volume]) { () async throws(StorageError) in
+            try await refuseWhileServed(volume, "repair volume")
             return try await pool(volume.pool).checkVolume(volume.name, repair: repair)
         }
     }

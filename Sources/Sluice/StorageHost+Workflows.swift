@@ -105,6 +105,8 @@ extension StorageHost {
         }
     }
 
+    private static let recoveryWait = Duration.seconds(5)
+
     /// Settles what can be settled; no longer than `recoveryWait`, after which it goes on by itself: a pool that does
     /// not answer keeps nobody from the others.
     private func settle(_ recorded: [RecordedWorkflow]) async {
@@ -118,14 +120,12 @@ extension StorageHost {
             continuation.finish()
         }
         let timer = Task {
-            try? await Task.sleep(for: Self.recoveryWait)
+            try? await Task.sleep(for: min(operationWait, Self.recoveryWait))
             continuation.finish()
         }
         for await _ in ended {}
         timer.cancel()
     }
-
-    private static let recoveryWait = Duration.seconds(5)
 
     private func settleOrWarn(_ recorded: RecordedWorkflow) async {
         do {

@@ -129,6 +129,18 @@ struct FileTests {
         }
     }
 
+    @Test("locks end with the file, also while a program that is being started has it open too")
+    func inheritedLocks() async throws {
+        let directory = try TemporaryDirectory()
+        let one = try await File.open(directory("f"), [.write, .create])
+        let other = try await File.open(directory("f"), .write)
+        let inherited = try one.descriptor.duplicate()
+        #expect(try await one.lock(.exclusive, 100..<101))
+        try await one.close()
+        #expect(try await other.lock(.exclusive, 100..<101))
+        try inherited.close()
+    }
+
     @Test("locks conflict between open files of one process, and go with the file")
     func locks() async throws {
         let directory = try TemporaryDirectory()

@@ -40,12 +40,13 @@ struct WorkflowSite {
 
     /// A host of this site; `observe` is called at every catalog write and pool call.
     func host(
-        wait: Duration = .seconds(10), _ observe: @escaping StepObserver = { _ throws(StorageError) in }
+        wait: Duration = .seconds(10), drivers: [PoolDriver]? = nil,
+        _ observe: @escaping StepObserver = { _ throws(StorageError) in }
     ) async throws -> StorageHost {
         var logger = Logger(label: "test")
         logger.logLevel = .error
         return try await StorageHost.open(
-            home: home, drivers: Self.drivers(observe), logger: logger, metrics: NOOPMetricsHandler.instance,
+            home: home, drivers: drivers ?? Self.drivers(observe), logger: logger, metrics: NOOPMetricsHandler.instance,
             operationWait: wait,
             journalDirectory: root + "/journals",
             observer: { () throws(StorageError) in try observe("catalog") })

@@ -198,6 +198,42 @@ import Testing
         #expect(try await !next.exists(site.b(name)))
     }
 
+    @Test("A pool that never answers keeps nobody from the others, at the start and later")
+    func stuckPool() async throws {
+        let sweep = try await PreparedSite()
+        let (site, host) = (sweep.site, sweep.host)
+        _ = try await host.intents.begin(.delete(site.b("old")))
+        _ = try await host.intents.begin(.delete(site.a("plain")))
+        let (gate, opener) = AsyncStream.makeStream(of: Never.self)
+        let drivers = PoolDriver.all.map { driver in
+            var stuck = driver
+            stuck.open = { configuration throws(StorageError) in
+                if configuration.name == "b" { for await _ in gate {} }
+                return try await driver.open(configuration)
+            }
+            return stuck
+        }
+        let next = try await site.host(wait: .seconds(2), drivers: drivers)
+        #expect(try await next.intents.all().contains { $0.workflow == .delete(site.b("old")) })
+        try await next.deleteVolume(site.a("plain"))
+        opener.finish()
+        while try await !next.intents.all().isEmpty { await Task.yield() }
+        #expect(try await next.exists(site.b("old")))
+    }
+
+    @Test("A pool is not removed while something is under way in it")
+    func removalOfBusyPool() async throws {
+        let sweep = try await PreparedSite()
+        let (site, host) = (sweep.site, sweep.host)
+        try await host.withVolumes("hold", exclusive: [site.b("old")]) { () async throws(StorageError) in
+            try await host.run(.delete(site.b("old"))) { token throws(StorageError) in
+                await expect(.busy) { try await host.removePool("b") }
+                try await host.intents.end(token)
+            }
+        }
+        try await host.removePool("b")
+    }
+
     @Test("What was interrupted in a pool that is not registered any more is forgotten")
     func removedPool() async throws {
         let sweep = try await PreparedSite()
