@@ -64,6 +64,15 @@ extension Catalog {
         }
     }
 
+    /// Those of which the catalog says what no pool does: that are not made yet, or were cloned in another pool.
+    func volumesBeyondPools(in pool: String) async throws(StorageError) -> [VolumeRecord] {
+        try await read("list volumes") { database in
+            try VolumeRecord.filter(Column("pool") == pool)
+                .filter(Column("lazySize") != nil || Column("template") != nil)
+                .order(Column("name")).fetchAll(database)
+        }
+    }
+
     func save(_ volume: VolumeRecord) async throws(StorageError) {
         try await write("record volume") { try Self.save(volume, $0) }
     }

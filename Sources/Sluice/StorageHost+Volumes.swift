@@ -190,7 +190,7 @@ extension StorageHost {
 
     /// The pool's volumes, without templates, sorted by name.
     public func listVolumes(in pool: String) async throws(StorageError) -> [VolumeSummary] {
-        let records = try await catalog.volumes(in: pool)
+        let records = try await catalog.volumesBeyondPools(in: pool)
         let origins = records.filter { $0.template != nil }.reduce(into: [:]) { $0[$1.name] = $1.template }
         let volumes = try await self.pool(pool).listVolumes().map { volume in
             var summary = summary(of: volume, in: pool)
