@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # With 10,000 volumes in a pool and in the catalog, every command that does not move data answers in under 100 ms (the
-# median of nine runs) and stays under 96 MiB of memory.
+# median of nine runs) and stays under 96 MiB of memory. What is over 100 ms is named; on a busy machine that is no
+# failure, but three times as long is.
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 
 volumes=10000
 runs=9
-limit=100000
+aim=100000
+limit=300000
 memory=$((96 * 1024))
 
 mkdir "$work/pool"
-sluice pool add p "dir://$work/pool?overprovisioning=1000" >/dev/null
+sluice pool add p "dir://$work/pool" >/dev/null
 qemu-img create -q -f qcow2 "$work/template.qcow2" 1G
 sluice template import p/template "$work/template.qcow2" --format qcow2 >/dev/null
 sluice volume create p/volume --size 1G >/dev/null
@@ -54,18 +56,17 @@ for run in range(1, runs + 1):
 print(int(statistics.median(elapsed) * 1e6), int(statistics.median(busy) * 1e6), max(resident))
 PYTHON
 
+late=()
 slow=()
-# measure COMMAND…: `%` in an argument is the number of the run. Where others keep the processors and the disk busy, the
-# time on processors is judged.
+# measure COMMAND…: `%` in an argument is the number of the run.
 measure() {
     local elapsed busy resident
     read -r elapsed busy resident < <(/usr/bin/python3 "$work/measure.py" "$runs" "$sluice_binary" "$@")
     printf '  %-52s %4d ms %4d ms on processors %3d MiB\n' \
         "$*" $((elapsed / 1000)) $((busy / 1000)) $((resident / 1024))
-    if { [ "$elapsed" -ge "$limit" ] && [ "$busy" -ge "$limit" -o "$(idle)" = yes ]; } ||
-        [ "$resident" -ge "$memory" ]; then slow+=("$*"); fi
+    [ "$elapsed" -lt "$aim" ] || late+=("$*")
+    if [ "$elapsed" -ge "$limit" ] || [ "$resident" -ge "$memory" ]; then slow+=("$*"); fi
 }
-idle() { awk -v processors="$(nproc)" '{ print $1 < processors ? "yes" : "no" }' /proc/loadavg; }
 
 measure pool list
 measure pool info p
@@ -93,4 +94,5 @@ measure volume delete p/linked%
 measure volume xml p/volume00500
 measure volume qemu p/volume00501
 measure serve --list
+echo "  over $((aim / 1000)) ms: ${late[*]:-none}"
 [ ${#slow[@]} -eq 0 ] || fail "too slow or too large: $(printf '%s; ' "${slow[@]}")"

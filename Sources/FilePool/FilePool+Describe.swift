@@ -57,15 +57,28 @@ extension FilePool {
         }
     }
 
-    /// All regular files with names that volumes may have; with `unnameable`, also those that other tools gave other
-    /// names.
+    /// All regular files with names that volumes may have, in no order; with `unnameable`, also those that other tools
+    /// gave other names.
     func files(unnameable: Bool = false) async throws(StorageError) -> [PoolFile] {
+        // Two long readings of directories, side by side.
+        async let links = targetsOfDeclarations()
+        let entries = try await store.entries(in: "")
+        let declared = try await links.get()
+        // Most files are declared in one of few ways.
+        var declarations: [String: Declaration?] = [:]
         var files: [PoolFile] = []
-        let declared = try await store.targetsOfSymbolicLinks(in: HiddenName.declarations)
-        for entry in try await store.entries(in: "").sorted(by: { $0.name < $1.name })
-        where entry.status.isRegularFile && !entry.name.hasPrefix(HiddenName.stagingPrefix) {
+        files.reserveCapacity(entries.count)
+        for entry in entries where entry.status.isRegularFile && !entry.name.hasPrefix(HiddenName.stagingPrefix) {
             guard unnameable || VolumeName.isValid(entry.name) else { continue }
-            let declaration = declared[entry.name].flatMap { Declaration($0) }
+            var declaration: Declaration?
+            if let text = declared[entry.name] {
+                if let known = declarations[text] {
+                    declaration = known
+                } else {
+                    declaration = Declaration(text)
+                    declarations[text] = .some(declaration)
+                }
+            }
             files.append(
                 PoolFile(
                     name: entry.name, status: entry.status,
@@ -74,12 +87,20 @@ extension FilePool {
         return files
     }
 
+    private func targetsOfDeclarations() async -> Result<[String: String], StorageError> {
+        do throws(StorageError) {
+            return .success(try await store.targetsOfSymbolicLinks(in: HiddenName.declarations))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     public func listVolumes() async throws(StorageError) -> [VolumeDescription] {
-        await describe(try await files().filter { $0.declaration?.kind != .template })
+        await describe(try await files().filter { $0.declaration?.kind != .template }).sorted { $0.name < $1.name }
     }
 
     public func listTemplates() async throws(StorageError) -> [VolumeDescription] {
-        await describe(try await files().filter { $0.declaration?.kind == .template })
+        await describe(try await files().filter { $0.declaration?.kind == .template }).sorted { $0.name < $1.name }
     }
 
     private func describe(_ files: [PoolFile]) async -> [VolumeDescription] {

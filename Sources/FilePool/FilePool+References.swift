@@ -31,7 +31,7 @@ extension FilePool {
         return name
     }
 
-    /// The names of the images in the pool that read through `target`, whoever made them.
+    /// The names of the images in the pool that read through `target`, whoever made them, sorted.
     ///
     /// Images are asked, not records: each file that nobody declared to be raw. Names are compared as files, so that
     /// relative and absolute names and symbolic links all count; where that cannot be done, the same last component
@@ -57,7 +57,7 @@ extension FilePool {
                 break
             }
         }
-        return names
+        return names.sorted()
     }
 
     private func refers(

@@ -16,9 +16,12 @@ struct PoolRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableRec
     /// What its storage said it was when the pool was registered.
     var identity: String?
 
+    /// What whoever registered the pool limits: thin volumes may be larger than the storage where nobody said how much
+    /// larger.
     func limits(_ url: PoolURL) -> PoolLimits {
         PoolLimits(
-            capacityBytes: capacityBytes.flatMap { UInt64(exactly: $0) }, overprovisioning: url.overprovisioning,
+            capacityBytes: capacityBytes.flatMap { UInt64(exactly: $0) },
+            overprovisioning: url.overprovisioning ?? (capacityBytes == nil ? .infinity : 1),
             capacityIOPS: capacityIOPS.flatMap { UInt64(exactly: $0) })
     }
 }

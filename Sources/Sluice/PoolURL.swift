@@ -155,8 +155,9 @@ extension PoolURL {
     /// The time in which the pool must answer a request, in seconds: `deadline=`, 60 where it is not given.
     public var deadlineSeconds: Int { parameters["deadline"].flatMap { Int($0) } ?? 60 }
 
-    /// How many logical bytes a pool may hold for each byte of its capacity: `overprovisioning=`, at least 1.
-    public var overprovisioning: Double { parameters["overprovisioning"].flatMap { Double($0) } ?? 1 }
+    /// How many logical bytes a pool may promise for each byte of its capacity: `overprovisioning=`, at least 1; nil
+    /// where it is not given.
+    public var overprovisioning: Double? { parameters["overprovisioning"].flatMap { Double($0) } }
 
     /// `force=true`: use a place that does not look right for the pool, such as a mount of a local file system.
     public var isForced: Bool { parameters["force"].map { $0 == "true" || $0 == "1" } ?? false }

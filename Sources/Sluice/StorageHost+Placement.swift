@@ -132,13 +132,16 @@ extension StorageHost {
         }
     }
 
-    /// The logical bytes that the pool may still promise, and what it lacks for the volume.
+    /// The bytes that the pool may still promise, and what it lacks for the volume.
     private func room(
         in details: PoolDetails, _ record: PoolRecord, _ request: CreateRequest
     ) throws(StorageError) -> (bytes: UInt64, missing: String?) {
         let url = try PoolURL.parse(record.url).url
         let most = record.limits(url).most(ofCapacity: details.capacityBytes)
-        let bytes = most.bytes.subtractingSaturating(details.provisionedBytes)
+        // Where nothing limits what may be promised, what is free on the storage ranks the pool.
+        let bytes =
+            most.bytes == .max
+            ? details.availableBytes : most.bytes.subtractingSaturating(details.provisionedBytes)
         let iops = most.minIOPS.subtractingSaturating(details.allocatedIOPS)
         let needed = request.provisioning == .fat ? request.size : 1
         if bytes < request.size { return (bytes, "has \(bytes) logical bytes left to promise") }

@@ -86,7 +86,7 @@ import Testing
         #expect(url.isForced)
         let plain = try PoolURL.parse("dir:///a").url
         #expect(plain.deadlineSeconds == 60)
-        #expect(plain.overprovisioning == 1)
+        #expect(plain.overprovisioning == nil)
         #expect(!plain.isForced)
     }
 }
