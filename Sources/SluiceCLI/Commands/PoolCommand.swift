@@ -102,8 +102,7 @@ extension PoolDetails {
             "name": .string(name), "kind": .string(kind), "url": .string(url), "tags": .array(tags.map(JSON.string)),
             "capacityBytes": .unsigned(capacityBytes), "allocatedBytes": .unsigned(allocatedBytes),
             "availableBytes": .unsigned(availableBytes), "provisionedBytes": .unsigned(provisionedBytes),
-            "deadlineSeconds": .unsigned(UInt64(clamping: deadlineSeconds)), "health": .string(health.name),
-            "healthReason": JSON(health.reason),
+            "deadlineSeconds": .unsigned(UInt64(clamping: deadlineSeconds)), "health": .string(health.text),
             "capacityIOPS": JSON(capacityIOPS), "allocatedIOPS": .unsigned(allocatedIOPS),
             "capabilities": .array(capabilities.map(\.json)),
         ]
@@ -120,7 +119,7 @@ extension PoolDetails {
         lines.add("available", ByteCount(availableBytes).text)
         lines.add("provisioned", "\(ByteCount(provisionedBytes).text) in volumes and templates")
         lines.add("deadline", "\(deadlineSeconds) s")
-        lines.add("health", health.reason.map { "\(health.name): \($0)" } ?? health.name)
+        lines.add("health", health.text)
         lines.add("IOPS", "\(allocatedIOPS) of \(capacityIOPS.map { "\($0)" } ?? "unlimited") promised")
         lines.add("capabilities", capabilities.map(\.text).joined(separator: " "))
         return lines.text(width: Terminal.width)
@@ -128,10 +127,11 @@ extension PoolDetails {
 }
 
 extension PoolHealth {
-    fileprivate var name: String { self == .healthy ? "healthy" : "unresponsive" }
-
-    fileprivate var reason: String? {
-        if case .unresponsive(let reason) = self { reason } else { nil }
+    fileprivate var text: String {
+        switch self {
+        case .healthy: "healthy"
+        case .unresponsive(let reason): "unresponsive: \(reason)"
+        }
     }
 }
 
