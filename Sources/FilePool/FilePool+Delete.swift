@@ -11,6 +11,10 @@ extension FilePool {
         try await names.withName(name) { () async throws(StorageError) in
             guard let file = try await findIfPresent(name) else { return try await cancelReservation(name) }
             guard let declaration = file.declaration else {
+                // Something else has taken the name that was kept: it stays, and what was kept goes.
+                if try await self.declaration(of: name)?.kind == .reservation {
+                    return try await cancelReservation(name)
+                }
                 throw failure(
                     .invalidArgument, "delete volume", name, "it was put there by something else: adopt it first")
             }

@@ -4,14 +4,15 @@ extension BlockingPool {
     /// Runs a system call, or a few, within the pool's deadline: past it the call throws `ETIMEDOUT`, and what it does
     /// or returns later is of no interest to anybody but `ifLate`. One that has not begun by then never does.
     ///
-    /// `fence` is shut while the call is late: for calls that change its file.
+    /// `fence` is shut while the call is late: for calls that change its file. With `mustRun` it begins however late, as
+    /// what gives something back has to.
     package func call<Result: Sendable>(
-        _ name: String, _ path: String, fence: FileFence? = nil,
+        _ name: String, _ path: String, fence: FileFence? = nil, mustRun: Bool = false,
         ifLate: (@Sendable (Result) -> Void)? = nil,
         _ body: @escaping @Sendable () throws(SystemError) -> Result
     ) async throws(SystemError) -> Result {
         guard let deadline else { return try await run(body) }
-        let call = TimedCall<Result>(name, path, deadline, fence)
+        let call = TimedCall<Result>(name, path, deadline, fence, mustRun: mustRun)
         let number = watch(call)
         defer { timedCalls.withLock { _ = $0.calls.removeValue(forKey: number) } }
         let result: Swift.Result<Result, SystemError> = unsafe await withUnsafeContinuation { continuation in
@@ -83,11 +84,12 @@ private final class TimedCall<Result: Sendable>: ExpiringCall, @unchecked Sendab
     private let path: String
     private let deadline: IODeadline
     private let fence: FileFence?
+    private let mustRun: Bool
     private let due: UInt64
     private let state = Locked(State())
 
-    init(_ name: String, _ path: String, _ deadline: IODeadline, _ fence: FileFence?) {
-        (self.name, self.path, self.deadline, self.fence) = (name, path, deadline, fence)
+    init(_ name: String, _ path: String, _ deadline: IODeadline, _ fence: FileFence?, mustRun: Bool) {
+        (self.name, self.path, self.deadline, self.fence, self.mustRun) = (name, path, deadline, fence, mustRun)
         due = deadline.due
     }
 
@@ -99,7 +101,7 @@ private final class TimedCall<Result: Sendable>: ExpiringCall, @unchecked Sendab
     func begin() -> Bool {
         state.withLock { state in
             state.hasBegun = true
-            return !state.isLate
+            return mustRun || !state.isLate
         }
     }
 
@@ -123,8 +125,8 @@ private final class TimedCall<Result: Sendable>: ExpiringCall, @unchecked Sendab
             guard let continuation = unsafe state.continuation, !state.isLate else { return nil }
             unsafe state.continuation = nil
             state.isLate = true
-            // One that has not begun never will, so it is not missing.
-            if state.hasBegun {
+            // One that has not begun and need not never will, so it is not missing.
+            if state.hasBegun || mustRun {
                 if let fence { fence.expired(name, isChange: true) } else { deadline.expired(name, path) }
             }
             return unsafe continuation

@@ -23,10 +23,22 @@ extension File {
     /// Takes, changes or drops a lock without waiting; false when another open file is in the way.
     public func lock(_ kind: LockKind, _ range: Range<UInt64>) async throws(SystemError) -> Bool {
         if kind != .unlocked { mayHoldLocks.withLock { $0 = true } }
+        // A lock that nobody waits for any more is dropped, and one that is dropped is dropped however late.
+        let isTaking = kind != .unlocked
+        let drop: @Sendable (Int32) -> Void = { [descriptor] _ in
+            guard isTaking else { return }
+            var lock = Self.description(.unlocked, range)
+            _ = unsafe fcntl(descriptor.rawValue, Self.setLock, &lock)
+        }
         do throws(SystemError) {
-            try await call("fcntl") { [descriptor] in
+            _ = try await blocking.call("fcntl", path.string, mustRun: !isTaking, ifLate: drop) {
+                [descriptor] () throws(SystemError) in
                 var lock = Self.description(kind, range)
-                return Int(unsafe fcntl(descriptor.rawValue, Self.setLock, &lock))
+                while true {
+                    let result = unsafe fcntl(descriptor.rawValue, Self.setLock, &lock)
+                    if result >= 0 { return result }
+                    if errno != EINTR { throw SystemError(Errno(rawValue: errno), "fcntl") }
+                }
             }
             return true
         } catch  where error.errno == .resourceTemporarilyUnavailable || error.errno == .permissionDenied {

@@ -116,7 +116,7 @@ public final class File: Sendable {
         if wasClosed { return }
         let descriptor = descriptor.rawValue
         let mayHoldLocks = mayHoldLocks.withLock { $0 }
-        try await blocking.call("close", path.string) { () throws(SystemError) in
+        try await blocking.call("close", path.string, mustRun: true) { () throws(SystemError) in
             // A program that this process is just starting has the file open too, until it runs.
             if mayHoldLocks { Self.unlockAll(descriptor) }
             if Glibc.close(descriptor) != 0 && errno != EINTR { throw SystemError(Errno(rawValue: errno), "close") }

@@ -78,7 +78,11 @@ extension StorageHost {
             default: break
             }
         } catch {
-            guard [.alreadyExists, .quotaExceeded, .noSpace].contains(error.code) else { throw error }
+            // What the storage may do another time is tried again; what the pool refuses, it refuses for good.
+            let mayPass: [StorageError.Code] = [
+                .timedOut, .connectionLost, .busy, .conflict, .cancelled, .inputOutput, .notAttached, .fenced,
+            ]
+            if mayPass.contains(error.code) { throw error }
             try await intents.end(token)
         }
     }

@@ -84,7 +84,7 @@ extension StorageHost {
     }
 
     /// Capacity, use, health and capabilities, from the pool itself. A pool that does not answer in time is described as
-    /// far as it is known, with the reason as its health.
+    /// far as it is known, with the reason as its health. Throws `notFound` for a pool that is not registered.
     public func poolDetails(_ name: String) async throws(StorageError) -> PoolDetails {
         guard let record = try await catalog.pool(name) else { throw Self.noSuchPool(name) }
         let url = try PoolURL.parse(record.url).url
@@ -102,13 +102,12 @@ extension StorageHost {
             let provisioned = try await pool.provisioned()
             details.capacityBytes = registered.map { min($0, statistics.capacity) } ?? statistics.capacity
             details.allocatedBytes = statistics.allocated
-            let unused = details.capacityBytes.subtractingSaturating(statistics.allocated)
-            details.availableBytes = min(unused, statistics.available)
+            // What else is on the storage is not held against the part of it that the pool may use.
+            details.availableBytes = min(details.capacityBytes, statistics.available)
             details.provisionedBytes = provisioned.bytes
             details.allocatedIOPS = provisioned.minIOPS
             details.health = pool.health
         } catch {
-            guard error.code == .timedOut || error.code == .connectionLost else { throw error }
             details.health = .unresponsive(reason: "\(error)")
         }
         return details
@@ -129,6 +128,12 @@ extension StorageHost {
             throw StorageError(.busy, "remove pool", at: name, why: "\(holder.address) is held by \(holder.holder)")
         }
         try await settleAll(in: name)
+        let lazy = try await catalog.volumes(in: name).filter { $0.lazySize != nil }
+        if let first = lazy.first {
+            throw StorageError(
+                .busy, "remove pool", at: name,
+                why: "\(lazy.count) of its volumes are not made yet, such as \(first.address): delete them first")
+        }
         let record = try await catalog.pool(name)
         _ = try await catalog.deletePool(name)
         if let secret = record?.secret { secrets.remove(secret) }

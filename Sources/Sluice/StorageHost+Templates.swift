@@ -68,6 +68,10 @@ extension StorageHost {
     public func deleteTemplate(_ template: VolumeAddress) async throws(StorageError) {
         try await withVolumes("delete template", exclusive: [template]) { () async throws(StorageError) in
             try await refuseWhileServed(template, "delete template")
+            guard try await catalog.volume(template.name, in: template.pool)?.lazySize == nil else {
+                throw StorageError(
+                    .invalidArgument, "delete template", at: "\(template)", why: "it is a volume, not made yet")
+            }
             let pool = try await pool(template.pool)
             try await run(.delete(template)) { token throws(StorageError) in
                 try await uncancelled { () async throws(StorageError) in

@@ -220,7 +220,10 @@ extension StorageHost {
         try await withVolumes("delete volume", exclusive: [volume]) { () async throws(StorageError) in
             try await refuseWhileServed(volume, "delete volume")
             if try await catalog.volume(volume.name, in: volume.pool)?.lazySize != nil, try await exists(volume) {
-                // What has its name in the pool is somebody else's.
+                // What has its name in the pool is somebody else's; only the room that is kept for it goes.
+                if try await describe(volume)?.isManaged == false {
+                    try await pool(volume.pool).deleteVolume(volume.name, policy: .refuse)
+                }
                 return try await catalog.write("forget volume") { try Catalog.forget(volume, $0) }
             }
             let pool = try await pool(volume.pool)

@@ -76,8 +76,15 @@ struct DeadlineTests {
             try await pool.call("stat", "/y") { () throws(SystemError) in Issue.record("it began") }
         }
         #expect(pool.deadline?.overdue?.count == 1)
+        // This one has to, however late.
+        let last = Gate()
+        await #expect(throws: SystemError(.timedOut, "close")) {
+            try await pool.call("close", "/x", mustRun: true) { () throws(SystemError) in last.open() }
+        }
+        #expect(pool.deadline?.overdue?.count == 2)
         gate.open()
         late.wait()
+        last.wait()
         #expect(try await pool.call("stat", "/z") { () throws(SystemError) in 3 } == 3)
         #expect(pool.deadline?.overdue == nil)
     }

@@ -280,7 +280,7 @@ import Testing
 }
 
 /// A site for one test, with a host of it.
-private struct PreparedSite {
+struct PreparedSite {
     private let directory: TemporaryDirectory
     let site: WorkflowSite
     let host: StorageHost
