@@ -1,9 +1,10 @@
 /// How a volume is copied.
 public struct CopyOptions: Sendable {
     /// The most that one request reads or writes, in bytes.
-    public var requestSize = 1 << 20
-    /// How many requests run at once. Memory in use is at most this many times `requestSize`, twice that to verify.
-    public var requestsInFlight = 16
+    public var requestSize = 512 << 10
+    /// How many requests run at once. Memory in use is at most this many times `requestSize`, twice that to
+    /// verify, and twice that again on volumes with a deadline, which work on memory of their own.
+    public var requestsInFlight = 8
     /// Says that all of the destination reads as zeros already, so that no zeros need to be written.
     public var destinationReadsZero = false
     /// Reads both volumes again after the copy and compares them.
