@@ -35,7 +35,9 @@ import Testing
         try await source.write(bytes, at: 8 << 20)
         try await source.write([UInt8](repeating: 1, count: 10), at: 40 << 20)
         let target = StrictVolume(size: 64 << 20)
-        let summary = try await source.copy(to: target, CopyOptions(destinationReadsZero: true))
+        var options = CopyOptions(destinationReadsZero: true)
+        options.requestSize = 1 << 20
+        let summary = try await source.copy(to: target, options)
         #expect(source.count(of: .read) == 2)
         #expect(target.count(of: .write) == 1)
         #expect(target.count(of: .zero) == 0)
