@@ -108,18 +108,12 @@ struct Accounts {
     }
 
     func declaration(of name: String) async throws(StorageError) -> Declaration? {
-        do throws(StorageError) {
-            return Declaration(try await store.targetOfSymbolicLink(HiddenName.declaration(of: name)))
-        } catch {
-            // What is not a link declares nothing.
-            if error.code == .notFound || error.code == .invalidArgument { return nil }
-            throw error
-        }
+        try await store.declaration(of: name)
     }
 
     /// Makes, replaces or (nil) removes the declaration of `name` in one step, whatever it was.
     mutating func declare(_ name: String, _ declaration: Declaration?) async throws(StorageError) {
-        let old = try await self.declaration(of: name)
+        let old = try await store.declaration(of: name)
         try await mark()
         // Until it is known to be done.
         let wasUncertain = isUncertain

@@ -101,3 +101,16 @@ extension Declaration {
         text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(text) : nil
     }
 }
+
+extension FileStore {
+    /// What was declared of `name`; nil where nothing was.
+    func declaration(of name: String) async throws(StorageError) -> Declaration? {
+        do throws(StorageError) {
+            return Declaration(try await targetOfSymbolicLink(HiddenName.declaration(of: name)))
+        } catch {
+            // What is not a link declares nothing.
+            if error.code == .notFound || error.code == .invalidArgument { return nil }
+            throw error
+        }
+    }
+}

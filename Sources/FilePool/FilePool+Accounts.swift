@@ -11,18 +11,11 @@ extension FilePool {
     func withAccounts<Result: Sendable>(
         _ body: @escaping @Sendable (inout Accounts) async throws(StorageError) -> Result
     ) async throws(StorageError) -> Result {
-        // A task of its own: a cancelled task's requests fail, also those that undo something.
-        let task = Task { () async -> Swift.Result<Result, StorageError> in
-            do throws(StorageError) {
-                return .success(
-                    try await self.names.withName(Self.accountsTurn) { () async throws(StorageError) in
-                        try await self.withLockedAccounts(body)
-                    })
-            } catch {
-                return .failure(error)
+        try await uncancelled { () async throws(StorageError) in
+            try await self.names.withName(Self.accountsTurn) { () async throws(StorageError) in
+                try await self.withLockedAccounts(body)
             }
         }
-        return try await task.value.get()
     }
 
     /// What only one operation of this process has at a time: no volume can be called that.

@@ -12,7 +12,7 @@ extension FilePool {
             guard let file = try await findIfPresent(name) else { return try await cancelReservation(name) }
             guard let declaration = file.declaration else {
                 // Something else has taken the name that was kept: it stays, and what was kept goes.
-                if try await self.declaration(of: name)?.kind == .reservation {
+                if try await self.store.declaration(of: name)?.kind == .reservation {
                     return try await cancelReservation(name)
                 }
                 throw failure(
@@ -66,7 +66,7 @@ extension FilePool {
     }
 
     private func cancelReservation(_ name: String) async throws(StorageError) {
-        guard try await declaration(of: name)?.kind == .reservation else { return }
+        guard try await store.declaration(of: name)?.kind == .reservation else { return }
         try await withAccounts { (accounts) async throws(StorageError) in
             if try await accounts.declaration(of: name)?.kind == .reservation {
                 try await accounts.declare(name, nil)
@@ -92,7 +92,7 @@ extension FilePool {
 
     public func renameVolume(_ name: String, to newName: String) async throws(StorageError) {
         try VolumeName.check(newName)
-        if try await findIfPresent(name) == nil, try await declaration(of: name)?.kind == .reservation {
+        if try await findIfPresent(name) == nil, try await store.declaration(of: name)?.kind == .reservation {
             if name == newName { return }
             if try await statusIfPresent(newName) != nil { throw taken(newName) }
             return try await renameReservation(name, to: newName)
@@ -109,7 +109,7 @@ extension FilePool {
                 try await withNobodyUsing(file) { () async throws(StorageError) in
                     // A clone knows its backing file by name, and other tools may have made it.
                     try await checkUnreferenced(file, "rename volume")
-                    if try await self.declaration(of: newName) != nil { try await removeLeftovers() }
+                    if try await self.store.declaration(of: newName) != nil { try await removeLeftovers() }
                     try await withAccounts { (accounts) async throws(StorageError) in
                         let existing = try await accounts.declaration(of: newName)
                         if existing?.kind == .reservation { throw self.taken(newName) }

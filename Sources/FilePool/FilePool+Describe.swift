@@ -22,7 +22,7 @@ extension FilePool {
     func findIfPresent(_ name: String) async throws(StorageError) -> PoolFile? {
         try VolumeName.check(name)
         guard let status = try await statusIfPresent(name), status.isRegularFile else { return nil }
-        let declaration = try await declaration(of: name)
+        let declaration = try await store.declaration(of: name)
         // What has the name that was reserved is not what it was reserved for.
         return PoolFile(
             name: name, status: status, declaration: declaration?.kind == .reservation ? nil : declaration)
@@ -43,16 +43,6 @@ extension FilePool {
             return try await store.status(of: name, followsLinks: false)
         } catch {
             if error.code == .notFound { return nil }
-            throw error
-        }
-    }
-
-    func declaration(of name: String) async throws(StorageError) -> Declaration? {
-        do throws(StorageError) {
-            return Declaration(try await store.targetOfSymbolicLink(HiddenName.declaration(of: name)))
-        } catch {
-            // What is not a link declares nothing.
-            if error.code == .notFound || error.code == .invalidArgument { return nil }
             throw error
         }
     }

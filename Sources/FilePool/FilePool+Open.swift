@@ -37,7 +37,7 @@ extension FilePool {
             // Only now: who makes a clone holds a lock that excludes a writer's until the clone is there to be seen.
             try await checkUnreferenced(file, what)
             // Nobody changes its size now, so that what a crash or another tool left can be put right.
-            if let declaration = try await self.declaration(of: file.name),
+            if let declaration = try await self.store.declaration(of: file.name),
                 declaration.bytes != Self.logicalBytes(of: volume)
             {
                 try await settle(file.name, volume, what)
@@ -104,7 +104,7 @@ extension FilePool {
         do throws(StorageError) {
             if header.hasExternalData {
                 let data = try await backingName(header.dataFile ?? "", of: name)
-                guard try await declaration(of: data)?.format == .raw else {
+                guard try await store.declaration(of: data)?.format == .raw else {
                     throw failure(
                         .unsafeImage, "open volume", name, "its data file '\(data)' is not declared to be raw")
                 }
@@ -127,7 +127,7 @@ extension FilePool {
         func refusal(_ why: String) -> StorageError {
             failure(.unsafeImage, "open backing file", image, "its backing file '\(name)' \(why)")
         }
-        let declared = try await declaration(of: name)?.format
+        let declared = try await store.declaration(of: name)?.format
         guard let format else {
             guard let declared else { throw refusal("has no declared format, and formats are never guessed") }
             return (name, declared)

@@ -283,15 +283,6 @@ public struct FileSystemSpace: Equatable, Sendable {
     public var available: UInt64
 }
 
-/// The result of a system call that is not negative, tried again when a signal interrupts it.
-private func checked(_ call: String, _ body: () -> Int) throws(SystemError) -> Int {
-    while true {
-        let result = body()
-        if result >= 0 { return result }
-        if errno != EINTR { throw SystemError(Errno(rawValue: errno), call) }
-    }
-}
-
 extension UInt64 {
     fileprivate func multipliedSaturating(by other: UInt64) -> UInt64 {
         let (product, overflow) = multipliedReportingOverflow(by: other)

@@ -25,21 +25,15 @@ extension File {
         if kind != .unlocked { mayHoldLocks.withLock { $0 = true } }
         // A lock that nobody waits for any more is dropped, and one that is dropped is dropped however late.
         let isTaking = kind != .unlocked
-        let drop: @Sendable (Int32) -> Void = { [descriptor] _ in
-            guard isTaking else { return }
-            var lock = Self.description(.unlocked, range)
-            _ = unsafe fcntl(descriptor.rawValue, Self.setLock, &lock)
-        }
         do throws(SystemError) {
-            _ = try await blocking.call("fcntl", path.string, mustRun: !isTaking, ifLate: drop) {
-                [descriptor] () throws(SystemError) in
-                var lock = Self.description(kind, range)
-                while true {
-                    let result = unsafe fcntl(descriptor.rawValue, Self.setLock, &lock)
-                    if result >= 0 { return result }
-                    if errno != EINTR { throw SystemError(Errno(rawValue: errno), "fcntl") }
-                }
-            }
+            _ = try await blocking.call(
+                "fcntl", path.string, mustRun: !isTaking,
+                ifLate: { [descriptor] _ in
+                    if isTaking { _ = Self.set(.unlocked, range, descriptor.rawValue) }
+                },
+                { [descriptor] () throws(SystemError) in
+                    try checked("fcntl") { Int(Self.set(kind, range, descriptor.rawValue)) }
+                })
             return true
         } catch  where error.errno == .resourceTemporarilyUnavailable || error.errno == .permissionDenied {
             return false
@@ -59,9 +53,14 @@ extension File {
 
     /// Drops all locks of the open file, whoever else has it open.
     static func unlockAll(_ descriptor: Int32) {
-        var lock = description(.unlocked, 0..<0)
-        // Sound: the structure outlives the call, and a length of 0 means up to the end.
-        _ = unsafe fcntl(descriptor, setLock, &lock)
+        // A length of 0 means up to the end.
+        _ = set(.unlocked, 0..<0, descriptor)
+    }
+
+    private static func set(_ kind: LockKind, _ range: Range<UInt64>, _ descriptor: Int32) -> Int32 {
+        var lock = description(kind, range)
+        // Sound: the structure outlives the call.
+        return unsafe fcntl(descriptor, setLock, &lock)
     }
 
     // F_OFD_GETLK and F_OFD_SETLK, which the C library declares for GNU sources only.

@@ -294,11 +294,7 @@ public final class File: Sendable {
     ) async throws(SystemError) -> Int {
         try checkFence(name)
         return try await blocking.call(name, path.string, fence: isChange ? fence : nil) { () throws(SystemError) in
-            while true {
-                let result = body()
-                if result >= 0 { return result }
-                if errno != EINTR { throw SystemError(Errno(rawValue: errno), name) }
-            }
+            try checked(name, body)
         }
     }
 }

@@ -221,7 +221,8 @@ struct IOSlots {
                 slots[index].isCancelled = true
                 if slots[index].task == nil { sweepable += 1 }
             }
-            if slots[index].task != nil { slots[index].task = nil }
+            // It may end once it is resumed.
+            slots[index].task = nil
             resume(index, -Int(ETIMEDOUT))
             body(token(of: index))
         }

@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 
 /// A system call that failed.
@@ -12,4 +13,13 @@ public struct SystemError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     public var description: String { "\(call): \(errno)" }
+}
+
+/// The result of a system call that is not negative, tried again when a signal interrupts it.
+func checked(_ call: String, _ body: () -> Int) throws(SystemError) -> Int {
+    while true {
+        let result = body()
+        if result >= 0 { return result }
+        if errno != EINTR { throw SystemError(Errno(rawValue: errno), call) }
+    }
 }

@@ -36,7 +36,7 @@ extension StorageHost {
             work.publish = { (staged, record) async throws(StorageError) in
                 let row = TemplateRow(record, template)
                 try await self.intents.advance(token, to: .importTemplate(template, row))
-                return try await self.uncancelled { () async throws(StorageError) in
+                return try await uncancelled { () async throws(StorageError) in
                     let published = try await staged.publish()
                     try await self.intents.end(token) { try Catalog.save(row, $0) }
                     return published

@@ -78,16 +78,6 @@ extension StorageHost {
         }
     }
 
-    /// Runs `body` to its end, though the current task be cancelled: for steps that are short and must not stop halfway.
-    func uncancelled<Result: Sendable>(
-        _ body: @escaping @Sendable () async throws(StorageError) -> Result
-    ) async throws(StorageError) -> Result {
-        let task = Task { () async -> Swift.Result<Result, StorageError> in
-            do throws(StorageError) { return .success(try await body()) } catch { return .failure(error) }
-        }
-        return try await task.value.get()
-    }
-
     /// All that is known of a volume that an operation has made: it is too late to be cancelled.
     func detailsWhenDone(of volume: VolumeAddress) async throws(StorageError) -> VolumeDetails {
         try await uncancelled { () async throws(StorageError) in try await self.details(of: volume) }

@@ -58,7 +58,7 @@ import Testing
         try await withTemporaryDirectory { path in
             let pool = try await open(path, volumes: 2)
             _ = try await pool.createVolume("old", CreateRequest(size: Self.size, qos: QoSPolicy(minIOPS: 3)))
-            let declaration = try #require(try await pool.declaration(of: "old"))
+            let declaration = try #require(try await pool.store.declaration(of: "old"))
             try await pool.redeclare("new", declaration.moved(from: "old"))
             let expected = Provisioned(bytes: Self.size, minIOPS: 3)
             #expect(try await pool.provisioned() == expected)

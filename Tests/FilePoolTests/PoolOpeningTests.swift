@@ -83,7 +83,7 @@ import Testing
             #expect(try await pool.store.entries(in: ".sluice/volumes").isEmpty)
             try Tool.succeed("ln", "-s", "volume:raw:thin", pool.path(of: ".sluice/volumes/v"))
             try Tool.succeed("touch", "-h", "-d", "2 hours ago", pool.path(of: ".sluice/volumes/v"))
-            #expect(try await pool.declaration(of: "v")?.format == .raw)
+            #expect(try await pool.store.declaration(of: "v")?.format == .raw)
         }
     }
 }

@@ -100,6 +100,17 @@
             serveWaiters()
         }
 
+        /// Gives a location back after a request that failed; a cancelled one is not held against it.
+        func end(_ index: Int, failedBy error: StorageError, target: DownloadLocation?) {
+            end { history in
+                if error.code == .cancelled {
+                    history.table.giveBack(index)
+                } else {
+                    history.fail(index, error, target: target)
+                }
+            }
+        }
+
         // MARK: Versions
 
         /// Where to ask a location, and how to get the version that it had before and no other.
@@ -168,12 +179,9 @@
                             why: "the answer ends \(receiver.missing.count) bytes too early")
                     }
                 } catch {
-                    if error.code == .cancelled {
-                        end { $0.table.giveBack(index) }
-                        throw error
-                    }
+                    end(index, failedBy: error, target: isRedirected ? location : nil)
+                    if error.code == .cancelled { throw error }
                     partial = receiver.missing.isEmpty ? nil : (index, receiver.bytes)
-                    end { $0.fail(index, error, target: isRedirected ? location : nil) }
                     continue
                 }
                 let bytes = receiver.bytes

@@ -169,13 +169,7 @@
                     try await download.session.get(location, into: receiver)
                     try receiver.finish()
                 } catch {
-                    download.end {
-                        if error.code == .cancelled {
-                            $0.table.giveBack(index)
-                        } else {
-                            $0.fail(index, error, target: isRedirected ? location : nil)
-                        }
-                    }
+                    download.end(index, failedBy: error, target: isRedirected ? location : nil)
                     if error.code == .cancelled { throw error }
                     continue
                 }

@@ -144,13 +144,7 @@
                     }
                     return mode
                 } catch {
-                    download.end {
-                        if error.code == .cancelled {
-                            $0.table.giveBack(index)
-                        } else {
-                            $0.fail(index, error, target: isRedirected ? location : nil)
-                        }
-                    }
+                    download.end(index, failedBy: error, target: isRedirected ? location : nil)
                     if error.code == .cancelled { throw error }
                 }
             }
