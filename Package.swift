@@ -37,6 +37,7 @@ let package = Package(
         .library(name: "IORuntime", targets: ["IORuntime"]),
         .library(name: "BlockStorage", targets: ["BlockStorage"]),
         .library(name: "QCOW2", targets: ["QCOW2"]),
+        .library(name: "RBDPool", targets: ["RBDPool"]),
         .library(name: "Templates", targets: ["Templates"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
@@ -46,7 +47,8 @@ let package = Package(
         .trait(name: "Archives", description: "Unpack compressed templates, through libarchive."),
         .trait(name: "Downloads", description: "Import from web servers and metalinks, through async-http-client."),
         .trait(name: "LegacyQCOW", description: "Import version 1 QCOW images, through libqcow."),
-        .default(enabledTraits: ["Archives", "Downloads", "LegacyQCOW"]),
+        .trait(name: "RBD", description: "Pools in Ceph clusters, through librbd."),
+        .default(enabledTraits: ["Archives", "Downloads", "LegacyQCOW", "RBD"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -69,11 +71,18 @@ let package = Package(
         system("CArchive", pkgConfig: "libarchive", debian: "libarchive-dev"),
         system("CXML", pkgConfig: "libxml-2.0", debian: "libxml2-dev"),
         system("CQCow", pkgConfig: "libqcow", debian: "libqcow-dev"),
+        .systemLibrary(
+            name: "CRBD", path: "Sources/CLibraries/CRBD", providers: [.apt(["librbd-dev", "librados-dev"])]),
 
         module("IORuntime", ["CURing", systemPackage, logging]),
         module("BlockStorage", ["IORuntime", metrics, systemPackage]),
         module("QCOW2", ["BlockStorage", "IORuntime", "CZlib", "CZstd"]),
         module("FilePool", ["QCOW2", "BlockStorage", "IORuntime", systemPackage]),
+        module(
+            "RBDPool",
+            [
+                "BlockStorage", "IORuntime", systemPackage, .target(name: "CRBD", condition: .when(traits: ["RBD"])),
+            ]),
         module(
             "Templates",
             [
@@ -94,6 +103,7 @@ let package = Package(
             "Sluice",
             [
                 "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging, metrics,
+                .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 systemPackage,
@@ -112,6 +122,12 @@ let package = Package(
         tests("BlockStorageTests", ["BlockStorage", metrics, systemPackage]),
         tests("QCOW2Tests", ["QCOW2", "BlockStorage"]),
         tests("FilePoolTests", ["FilePool", "QCOW2", "BlockStorage", "IORuntime", "StorageConformance"]),
+        tests(
+            "RBDPoolTests",
+            [
+                "BlockStorage", "IORuntime", "StorageConformance", systemPackage,
+                .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
+            ]),
         tests(
             "TemplatesTests",
             [

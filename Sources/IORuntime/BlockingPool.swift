@@ -49,7 +49,7 @@ public final class BlockingPool: @unchecked Sendable {
     }
 
     /// Runs `work` on a thread of the pool, some time.
-    func enqueue(_ work: @escaping @Sendable () -> Void) {
+    package func enqueue(_ work: @escaping @Sendable () -> Void) {
         let needsThread = state.withLock { state in
             state.queue.append(work)
             let waiting = state.queue.count - state.head

@@ -1,0 +1,121 @@
+#if RBD
+    import BlockStorage
+    import CRBD
+    import IORuntime
+    import SystemPackage
+
+    /// An open image. It closes when nobody refers to it any more, or by `close`.
+    @safe
+    final class RBDImage: @unchecked Sendable {
+        /// What to open.
+        enum Name: Sendable {
+            case name(String)
+            case id(String)
+
+            var text: String {
+                switch self {
+                case .name(let text), .id(let text): text
+                }
+            }
+        }
+
+        // Sound: open for as long as this object, which every call holds; librbd locks for itself.
+        let handle: rbd_image_t
+        let connection: RBDConnection
+        /// For people, and in errors: the image's name when it was opened.
+        let name: String
+        let isReadOnly: Bool
+        private let isClosed = Locked(false)
+
+        /// Opens an image, or a snapshot of it (which can only be read). One that is open for writing is watched, so that
+        /// others see it.
+        static func open(
+            _ name: Name, snapshot: String? = nil, isReadOnly: Bool, _ connection: RBDConnection,
+            what: String = "open volume"
+        ) async throws(StorageError) -> RBDImage {
+            let place = name.text + (snapshot.map { "@\($0)" } ?? "")
+            let opened = try await connection.call(
+                "rbd_open", what, at: place,
+                ifLate: { (opened: Opened) in _ = unsafe rbd_close(opened.handle) }
+            ) { connection throws(SystemError) in
+                var made: rbd_image_t?
+                let result =
+                    switch (name, isReadOnly) {
+                    case (.name(let name), true): unsafe rbd_open_read_only(connection.pool, name, &made, snapshot)
+                    case (.name(let name), false): unsafe rbd_open(connection.pool, name, &made, snapshot)
+                    case (.id(let id), true): unsafe rbd_open_by_id_read_only(connection.pool, id, &made, snapshot)
+                    case (.id(let id), false): unsafe rbd_open_by_id(connection.pool, id, &made, snapshot)
+                    }
+                try rbdChecked("rbd_open", Int(result))
+                guard let handle = unsafe made else { throw SystemError(.noMemory, "rbd_open") }
+                return unsafe Opened(handle: handle)
+            }
+            return RBDImage(opened, connection, name: name.text, isReadOnly: isReadOnly || snapshot != nil)
+        }
+
+        @safe
+        private struct Opened: @unchecked Sendable {
+            let handle: rbd_image_t
+
+            init(handle: rbd_image_t) { unsafe self.handle = handle }
+        }
+
+        private init(_ opened: Opened, _ connection: RBDConnection, name: String, isReadOnly: Bool) {
+            unsafe handle = opened.handle
+            (self.connection, self.name, self.isReadOnly) = (connection, name, isReadOnly)
+        }
+
+        deinit {
+            guard !isClosed.withLock({ $0 }) else { return }
+            let opened = unsafe Opened(handle: handle)
+            let connection = connection
+            connection.blocking.enqueue {
+                _ = unsafe rbd_close(opened.handle)
+                // Not before the image is closed.
+                withExtendedLifetime(connection) {}
+            }
+        }
+
+        /// Runs calls on the image that block.
+        func call<Result: Sendable>(
+            _ name: String, _ what: String, mustRun: Bool = false,
+            _ body: @escaping @Sendable (rbd_image_t) throws(SystemError) -> Result
+        ) async throws(StorageError) -> Result {
+            try await connection.call(name, what, at: self.name, mustRun: mustRun) { _ throws(SystemError) in
+                try unsafe body(self.handle)
+            }
+        }
+
+        /// Closes the image, once; no request may be in flight. It is closed however late, though the call ends at the
+        /// deadline.
+        func close() async throws(StorageError) {
+            let wasClosed = isClosed.withLock { isClosed in
+                defer { isClosed = true }
+                return isClosed
+            }
+            if wasClosed { return }
+            unsafe try await call("rbd_close", "close volume", mustRun: true) { handle throws(SystemError) in
+                _ = try rbdChecked("rbd_close", Int(unsafe rbd_close(handle)))
+            }
+        }
+    }
+
+    extension RBDConnection {
+        /// Runs `body` with an image that is open for that long.
+        func withImage<Result>(
+            _ name: RBDImage.Name, snapshot: String? = nil, isReadOnly: Bool = true, _ what: String,
+            _ body: (RBDImage) async throws(StorageError) -> Result
+        ) async throws(StorageError) -> Result {
+            let image = try await RBDImage.open(name, snapshot: snapshot, isReadOnly: isReadOnly, self, what: what)
+            let result: Swift.Result<Result, StorageError>
+            do throws(StorageError) {
+                result = .success(try await body(image))
+            } catch {
+                result = .failure(error)
+            }
+            // What was done is done; an image that does not close in time is nobody's any more.
+            try? await image.close()
+            return try result.get()
+        }
+    }
+#endif
