@@ -30,7 +30,7 @@ public final class IODeadline: Sendable {
     /// Nil while everything comes back in time.
     public var overdue: Overdue? { state.withLock { $0 } }
 
-    func expired(_ call: String, _ path: String) {
+    package func expired(_ call: String, _ path: String) {
         state.withLock { state in
             if state == nil {
                 state = Overdue(count: 0, request: "\(call) \(path)", since: MonotonicTime.coarseNanoseconds())
@@ -39,7 +39,7 @@ public final class IODeadline: Sendable {
         }
     }
 
-    func returned() {
+    package func returned() {
         state.withLock { state in
             state?.count -= 1
             if state?.count == 0 { state = nil }
@@ -47,7 +47,7 @@ public final class IODeadline: Sendable {
     }
 
     /// When a request that begins now is late, on `MonotonicTime`'s scale.
-    var due: UInt64 {
+    package var due: UInt64 {
         let (seconds, attoseconds) = limit.components
         let nanoseconds = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000)
         if nanoseconds.overflow { return .max }

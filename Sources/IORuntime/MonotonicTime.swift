@@ -7,7 +7,7 @@ public enum MonotonicTime {
     public static func nanoseconds() -> UInt64 { read(CLOCK_MONOTONIC) }
 
     /// The same, some milliseconds behind and cheaper: for limits that are much longer.
-    static func coarseNanoseconds() -> UInt64 { read(CLOCK_MONOTONIC_COARSE) }
+    package static func coarseNanoseconds() -> UInt64 { read(CLOCK_MONOTONIC_COARSE) }
 
     private static func read(_ clock: clockid_t) -> UInt64 {
         var time = timespec()

@@ -26,6 +26,8 @@
         let name: String
         let isReadOnly: Bool
         private let isClosed = Locked(false)
+        /// What librbd counts finished requests with, from `startEvents` to the image's end.
+        private let events = Locked<EventCounter?>(nil)
 
         /// Opens an image, or a snapshot of it (which can only be read). One that is open for writing is watched, so that
         /// others see it.
@@ -69,10 +71,11 @@
             guard !isClosed.withLock({ $0 }) else { return }
             let opened = unsafe Opened(handle: handle)
             let connection = connection
+            let events = events.withLock { $0 }
             connection.blocking.enqueue {
                 _ = unsafe rbd_close(opened.handle)
                 // Not before the image is closed.
-                withExtendedLifetime(connection) {}
+                withExtendedLifetime((connection, events)) {}
             }
         }
 
@@ -96,6 +99,19 @@
             if wasClosed { return }
             unsafe try await call("rbd_close", "close volume", mustRun: true) { handle throws(SystemError) in
                 _ = try rbdChecked("rbd_close", Int(unsafe rbd_close(handle)))
+            }
+        }
+
+        /// Has librbd count finished asynchronous requests, from now on. Once.
+        func startEvents() throws(StorageError) -> EventCounter {
+            do throws(SystemError) {
+                let counter = try EventCounter()
+                events.withLock { $0 = counter }
+                let result = unsafe rbd_set_image_notification(handle, counter.descriptor, Int32(EVENT_TYPE_EVENTFD))
+                try rbdChecked("rbd_set_image_notification", Int(result))
+                return counter
+            } catch {
+                throw connection.error(error, "open volume", at: name)
             }
         }
     }

@@ -1,0 +1,277 @@
+#if RBD
+    import BlockStorage
+    import CRBD
+    import Glibc
+    import IORuntime
+    import Synchronization
+    import SystemPackage
+
+    /// An image, or a snapshot of one, that is open.
+    ///
+    /// Every request has the pool's deadline. librbd cannot take a request back: one that is late ends with `timedOut`
+    /// while librbd goes on, and after a late change everything throws `timedOut` until the cluster has answered that
+    /// change, so that it can fall on nothing newer. A cancelled read ends at once; a cancelled change is waited for.
+    public final class RBDVolume: ResizableVolume {
+        let image: RBDImage
+        /// Nil for a volume that is open for reading only.
+        let lock: RBDLock?
+        private let requests: RBDRequests
+        private let size: Atomic<UInt64>
+        private let isClosed = Atomic(false)
+        /// The first failed flush. One that was only late is not one: what it was to write is still there.
+        private let flushFailure = Locked<StorageError?>(nil)
+        private let hasFastExtents: Bool
+
+        /// A discard or zeroing of more is done in parts, because librbd begins it for every object at once.
+        private static let largestRange: UInt64 = 1 << 30
+        /// Objects are looked through this far at a time.
+        private static let largestMap: UInt64 = 64 << 30
+
+        /// Opens an image or a snapshot of it. `.exclusive` takes the image's exclusive lock; see `RBDLock`.
+        static func open(
+            _ name: RBDImage.Name, snapshot: String? = nil, mode: OpenMode, _ connection: RBDConnection
+        ) async throws(StorageError) -> RBDVolume {
+            let isExclusive = mode == .exclusive && snapshot == nil
+            let image = try await RBDImage.open(name, snapshot: snapshot, isReadOnly: !isExclusive, connection)
+            do throws(StorageError) {
+                let lock = isExclusive ? try await RBDLock.acquire(image) : nil
+                let facts = unsafe try await image.call("rbd_get_size", "open volume") { handle throws(SystemError) in
+                    var size: UInt64 = 0
+                    var features: UInt64 = 0
+                    var flags: UInt64 = 0
+                    try rbdChecked("rbd_get_size", Int(unsafe rbd_get_size(handle, &size)))
+                    try rbdChecked("rbd_get_features", Int(unsafe rbd_get_features(handle, &features)))
+                    try rbdChecked("rbd_get_flags", Int(unsafe rbd_get_flags(handle, &flags)))
+                    let isFast = features & RBDFeatures.fastDiff != 0 && flags & RBDFeatures.invalidMaps == 0
+                    return (size: size, isFast: isFast)
+                }
+                return try RBDVolume(image, lock, size: facts.size, hasFastExtents: facts.isFast)
+            } catch {
+                try? await image.close()
+                throw error
+            }
+        }
+
+        private init(
+            _ image: RBDImage, _ lock: RBDLock?, size: UInt64, hasFastExtents: Bool
+        ) throws(StorageError) {
+            (self.image, self.lock, self.hasFastExtents) = (image, lock, hasFastExtents)
+            self.size = Atomic(size)
+            requests = try RBDRequests(image)
+        }
+
+        deinit { requests.stop() }
+
+        public var geometry: VolumeGeometry {
+            VolumeGeometry(
+                size: size.load(ordering: .acquiring), largestTransfer: 32 << 20, isReadOnly: image.isReadOnly)
+        }
+
+        public var stack: String { "rbd:\(image.connection.settings.pool)/\(image.name)" }
+
+        public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
+            let byteCount = buffer.byteCount
+            try checkOpen(offset, byteCount)
+            if byteCount == 0 { return }
+            let request = unsafe try start(.read, byteCount: byteCount) { image, completion, memory in
+                unsafe rbd_aio_read(
+                    image, offset, byteCount, memory.baseAddress?.assumingMemoryBound(to: CChar.self), completion)
+            }
+            let done = try await finish(request)
+            guard done == byteCount else {
+                throw StorageError(
+                    .inputOutput, "read", at: stack, why: "the image ends at byte \(offset + UInt64(done))")
+            }
+            request.copy(to: &buffer)
+        }
+
+        public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
+            try checkOpen(offset, bytes.byteCount)
+            try geometry.checkWritable()
+            if bytes.byteCount > 0 {
+                // librbd copies the bytes before it returns: see `rbd_disable_zero_copy_writes`.
+                let memory = unsafe bytes.pinned
+                let request = unsafe try start(.write) { image, completion, _ in
+                    unsafe rbd_aio_write(
+                        image, offset, memory.count, memory.baseAddress?.assumingMemoryBound(to: CChar.self),
+                        completion)
+                }
+                try await finish(request)
+            }
+            if options.contains(.forceUnitAccess) { try await flush() }
+        }
+
+        public func flush() async throws(StorageError) {
+            try checkOpen(0, 0)
+            if image.isReadOnly { return }
+            if let failure = flushFailure.withLock({ $0 }) { throw failure }
+            let request = unsafe try start(.flush) { image, completion, _ in unsafe rbd_aio_flush(image, completion) }
+            do throws(StorageError) {
+                try await finish(request)
+            } catch {
+                if error.code != .timedOut { flushFailure.withLock { $0 = $0 ?? error } }
+                throw error
+            }
+        }
+
+        /// Frees the objects in the range. Parts of objects stay as they are, unless they are at the end of one.
+        public func discard(_ range: Range<UInt64>) async throws(StorageError) {
+            try checkWritable(range)
+            try await forEachPart(of: range) { (part) async throws(StorageError) in
+                unsafe try await self.finish(
+                    self.start(.discard) { image, completion, _ in
+                        unsafe rbd_aio_discard(image, part.lowerBound, UInt64(part.count), completion)
+                    })
+            }
+        }
+
+        public func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
+            try checkWritable(range)
+            let flags = options.contains(.keepAllocated) ? RBDFeatures.thickZeroes : 0
+            try await forEachPart(of: range) { (part) async throws(StorageError) in
+                unsafe try await self.finish(
+                    self.start(.writeZeroes) { image, completion, _ in
+                        unsafe rbd_aio_write_zeroes(
+                            image, part.lowerBound, part.count, completion, flags, 0)
+                    })
+            }
+            if options.contains(.forceUnitAccess) { try await flush() }
+        }
+
+        public func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] {
+            try checkOpen(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
+            var map = RBDExtents(range)
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let part = position..<min(range.upperBound, position + Self.largestMap)
+                map.add(try await image.difference(in: part, since: nil, isFast: hasFastExtents))
+                position = part.upperBound
+            }
+            return map.finished()
+        }
+
+        public func resize(to size: UInt64) async throws(StorageError) {
+            try checkOpen(0, 0)
+            try geometry.checkWritable()
+            unsafe try await image.call("rbd_resize", "resize volume") { handle throws(SystemError) in
+                _ = try rbdChecked("rbd_resize", Int(unsafe rbd_resize2(handle, size, true, nil, nil)))
+            }
+            self.size.store(size, ordering: .releasing)
+        }
+
+        public func close() async throws(StorageError) {
+            if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
+            var failure = flushFailure.withLock { $0 }
+            let isSettled = await requests.settle()
+            do throws(StorageError) {
+                guard isSettled else {
+                    throw StorageError(
+                        .timedOut, "close volume", at: stack,
+                        why: "the cluster has not answered a request: the volume closes when it does")
+                }
+                if !image.isReadOnly, failure == nil {
+                    let request = unsafe try start(.flush) { image, completion, _ in
+                        unsafe rbd_aio_flush(image, completion)
+                    }
+                    try await finish(request)
+                }
+                try await lock?.release()
+                requests.stop()
+                await requests.ended()
+                try await image.close()
+            } catch {
+                // Whatever is left goes with the last request.
+                requests.stop()
+                failure = failure ?? error
+            }
+            if let failure { throw failure }
+        }
+
+        // MARK: -
+
+        private func start(
+            _ call: RBDRequest.Call, byteCount: Int = 0,
+            _ submit: (rbd_image_t, rbd_completion_t, UnsafeMutableRawBufferPointer) -> Int32
+        ) throws(StorageError) -> RBDRequest {
+            if Task.isCancelled { throw StorageError(.cancelled, call.what, at: stack) }
+            do throws(SystemError) {
+                return unsafe try requests.start(call, byteCount: byteCount, submit)
+            } catch {
+                throw failure(error, call)
+            }
+        }
+
+        @discardableResult
+        private func finish(_ request: RBDRequest) async throws(StorageError) -> Int {
+            let result = await request.result()
+            if result >= 0 { return result }
+            throw failure(
+                SystemError(Errno(rawValue: CInt(truncatingIfNeeded: -result)), request.call.rawValue), request.call)
+        }
+
+        private func failure(_ error: SystemError, _ call: RBDRequest.Call) -> StorageError {
+            switch error.errno {
+            case .readOnlyFileSystem where lock != nil:
+                StorageError(
+                    .fenced, call.what, at: stack, why: "another client has taken the image's exclusive lock over")
+            case .timedOut where requests.isShut:
+                StorageError(
+                    .timedOut, call.what, at: stack,
+                    why: "the cluster has not answered a write: nothing is done before it has")
+            default: image.connection.error(error, call.what, at: image.name)
+            }
+        }
+
+        private func forEachPart(
+            of range: Range<UInt64>, _ body: (Range<UInt64>) async throws(StorageError) -> Void
+        ) async throws(StorageError) {
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let end = min(range.upperBound, position + Self.largestRange)
+                try await body(position..<end)
+                position = end
+            }
+        }
+
+        private func checkOpen(_ offset: UInt64, _ byteCount: Int) throws(StorageError) {
+            if isClosed.load(ordering: .acquiring) {
+                throw StorageError(.notAttached, "access volume", at: stack, why: "the volume is closed")
+            }
+            try geometry.check(offset, byteCount)
+        }
+
+        private func checkWritable(_ range: Range<UInt64>) throws(StorageError) {
+            try checkOpen(0, 0)
+            try geometry.checkWritable()
+            try geometry.check(range)
+        }
+    }
+
+    extension RBDRequest.Call {
+        /// As errors say it.
+        fileprivate var what: String {
+            switch self {
+            case .read: "read"
+            case .write: "write"
+            case .flush: "flush"
+            case .discard: "discard"
+            case .writeZeroes: "write zeros"
+            case .compareAndWrite: "compare and write"
+            }
+        }
+    }
+
+    /// Constants whose C forms are macros that Swift does not see.
+    enum RBDFeatures {
+        static let layering: UInt64 = 1 << 0
+        static let exclusiveLock: UInt64 = 1 << 2
+        static let objectMap: UInt64 = 1 << 3
+        static let fastDiff: UInt64 = 1 << 4
+        static let deepFlatten: UInt64 = 1 << 5
+        static let dataPool: UInt64 = 1 << 7
+        /// Of an image's flags: the object map or the fast differences do not hold.
+        static let invalidMaps: UInt64 = 1 << 0 | 1 << 1
+        /// Of `rbd_aio_write_zeroes`: allocate the space.
+        static let thickZeroes: Int32 = 1 << 0
+    }
+#endif
