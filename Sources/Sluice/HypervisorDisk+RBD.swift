@@ -3,49 +3,34 @@ import SystemPackage
 
 /// An image in a Ceph cluster, as QEMU and libvirt open it by themselves.
 struct RBDImage: Equatable, Sendable {
-    struct Monitor: Equatable, Sendable {
-        var host: String
-        var port: String?
-    }
-
     /// What a hypervisor proves to the cluster who it is with. The key itself is in none of what is printed.
     struct Login: Equatable, Sendable {
-        var user: String
         /// The secret's name in the secret store, a UUID: libvirt knows the key by it as well.
         var secret: String
         /// Where the key is.
         var secretFile: String
-        /// For people, among libvirt's secrets.
-        var usage: String
     }
 
     var format: VolumeFormat
     var pool: String
     var image: String
     var snapshot: String?
-    var monitors: [Monitor]
-    /// A `ceph.conf`.
-    var configuration: String?
+    /// The pool's cluster, and how it is used.
+    var location: RBDLocation
+    /// Nil where the hypervisor finds a key by itself, or needs none.
     var login: Login?
 
     /// `path` is `POOL/IMAGE`, as pools describe their volumes.
     init?(
-        path: String, format: VolumeFormat, snapshot: String?, url: PoolURL, secret: String?, secrets: SecretStore
+        path: String, format: VolumeFormat, snapshot: String?, location: RBDLocation, secret: String?,
+        secrets: SecretStore
     ) {
         let parts = path.split(separator: "/", maxSplits: 1).map(String.init)
-        guard url.scheme == "rbd", parts.count == 2 else { return nil }
+        guard parts.count == 2 else { return nil }
         (self.format, pool, image, self.snapshot) = (format, parts[0], parts[1], snapshot)
-        monitors = url.authority.split(separator: ",").map { monitor in
-            // `[ADDRESS]:PORT`, or a host with or without a port.
-            let colon = monitor.lastIndex(of: ":").flatMap { monitor.hasSuffix("]") ? nil : $0 }
-            let host = monitor[..<(colon ?? monitor.endIndex)].filter { $0 != "[" && $0 != "]" }
-            return Monitor(host: String(host), port: colon.map { String(monitor[monitor.index(after: $0)...]) })
-        }
-        configuration = url.parameters["conf"]
+        self.location = location
         login = secret.map { secret in
-            Login(
-                user: url.user ?? "admin", secret: secret.lowercased(),
-                secretFile: secrets.directory.appending(secret).string, usage: "sluice \(url.scheme) \(url.authority)")
+            Login(secret: secret.lowercased(), secretFile: secrets.directory.appending(secret).string)
         }
     }
 
@@ -57,32 +42,59 @@ struct RBDImage: Equatable, Sendable {
     }
 
     func qemuOptions(_ nodeName: String) -> [HypervisorDisk.Option] {
-        var options = [("driver", format.rawValue), ("file.driver", "rbd"), ("file.pool", pool), ("file.image", image)]
+        var options = [("driver", format.rawValue)]
+        // QEMU's driver gives librbd a cache unless it is told to go past caches.
+        if location.cacheBytes == 0 { options.append(("cache.direct", "on")) }
+        options += [("file.driver", "rbd"), ("file.pool", pool), ("file.image", image)]
         if let snapshot { options.append(("file.snapshot", snapshot)) }
-        if let configuration { options.append(("file.conf", configuration)) }
-        if let login { options += [("file.user", login.user), ("file.key-secret", "\(nodeName)-key")] }
-        for (index, monitor) in monitors.enumerated() {
-            options.append(("file.server.\(index).host", monitor.host))
-            options.append(("file.server.\(index).port", monitor.port ?? "6789"))
+        if let configuration = location.configurationFile { options.append(("file.conf", configuration)) }
+        options.append(("file.user", location.user))
+        if login != nil { options.append(("file.key-secret", "\(nodeName)-key")) }
+        for (index, server) in qemuServers.enumerated() {
+            options.append(("file.server.\(index).host", server.host))
+            options.append(("file.server.\(index).port", "\(server.port)"))
         }
         return options
     }
 
+    /// QEMU wants a port with each monitor: without one, both of Ceph's.
+    private var qemuServers: [(host: String, port: UInt16)] {
+        location.monitors.flatMap { monitor in
+            (monitor.port.map { [$0] } ?? [3300, 6789]).map { (monitor.host, $0) }
+        }
+    }
+
     /// The elements before `<target>`.
-    func libvirtLines(driver: String) -> [String] {
+    ///
+    /// Throws `notSupported` where libvirt could not name the user: it does only together with a secret.
+    func libvirtLines(discard: String) throws(StorageError) -> [String] {
         let escaped = HypervisorDisk.escaped
-        var lines = ["<disk type='network' device='disk'>", driver]
+        guard login != nil || (location.user == "admin" && location.keyring == nil) else {
+            throw StorageError(
+                .notSupported, "print disk", at: "\(pool)/\(image)",
+                why: "libvirt needs the key as a secret, and the pool has it in a keyring: add it with --secret-file")
+        }
+        let cache = location.cacheBytes == 0 ? "none" : "writeback"
+        var lines = [
+            "<disk type='network' device='disk'>",
+            "  <driver name='qemu' type='\(format.rawValue)' cache='\(cache)'\(discard)/>",
+        ]
         if let login {
-            lines += ["  <auth username='\(escaped(login.user))'>", "    <secret type='ceph' uuid='\(login.secret)'/>"]
-            lines.append("  </auth>")
+            lines += [
+                "  <auth username='\(escaped(location.user))'>",
+                "    <secret type='ceph' uuid='\(login.secret)'/>",
+                "  </auth>",
+            ]
         }
         lines.append("  <source protocol='rbd' name='\(escaped("\(pool)/\(image)"))'>")
-        lines += monitors.map { monitor in
-            let port = monitor.port.map { " port='\(escaped($0))'" } ?? ""
+        lines += location.monitors.map { monitor in
+            let port = monitor.port.map { " port='\($0)'" } ?? ""
             return "    <host name='\(escaped(monitor.host))'\(port)/>"
         }
         if let snapshot { lines.append("    <snapshot name='\(escaped(snapshot))'/>") }
-        if let configuration { lines.append("    <config file='\(escaped(configuration))'/>") }
+        if let configuration = location.configurationFile {
+            lines.append("    <config file='\(escaped(configuration))'/>")
+        }
         return lines + ["  </source>"]
     }
 }
@@ -90,14 +102,15 @@ struct RBDImage: Equatable, Sendable {
 extension HypervisorDisk {
     /// libvirt's `<secret>` element, for the key that the disk refers to; nil where it needs none.
     ///
-    /// It defines the secret without its value, which `virsh secret-set-value --file` takes from the secret store.
+    /// It defines the secret without its value, which `virsh secret-set-value --file` takes from the secret store. The
+    /// usage says who the key is of, at which monitors, for which pool.
     public var libvirtSecretXML: String? {
         guard case .rbd(let image) = source, let login = image.login else { return nil }
         return """
             <secret ephemeral='no' private='yes'>
               <uuid>\(login.secret)</uuid>
               <usage type='ceph'>
-                <name>\(Self.escaped(login.usage))</name>
+                <name>\(Self.escaped(image.location.usage))</name>
               </usage>
             </secret>
             """

@@ -97,7 +97,9 @@ public struct HypervisorDisk: Equatable, Sendable {
     ///
     /// With `reconnects` libvirt has QEMU wait for an export that restarts, as `qemuArguments` do. libvirt 9.0, which
     /// Debian 12 has, does not know that element and its schema refuses it; newer ones take it.
-    public func libvirtXML(reconnects: Bool = false) -> String {
+    ///
+    /// Throws `notSupported` for an image in a cluster whose key libvirt cannot be given.
+    public func libvirtXML(reconnects: Bool = false) throws(StorageError) -> String {
         let discard = isReadOnly ? "" : " discard='unmap'"
         var lines: [String] = []
         switch source {
@@ -123,8 +125,7 @@ public struct HypervisorDisk: Equatable, Sendable {
             if reconnects { lines.append("    <reconnect delay='\(Self.reconnectDelay)'/>") }
             lines.append("  </source>")
         case .rbd(let image):
-            lines = image.libvirtLines(
-                driver: "  <driver name='qemu' type='\(image.format.rawValue)'\(discard)/>")
+            lines = try image.libvirtLines(discard: discard)
         }
         lines.append("  <target dev='vda' bus='virtio'/>")
         if let limits { lines += limits.libvirtLines }
@@ -178,8 +179,10 @@ extension StorageHost {
         let pool = try await pool(volume.pool)
         let ownLimits = pool.can(.qosMaximum) ? nil : policy.flatMap(HypervisorLimits.init)
         if let image = try await rbdImage(volume, in: pool) {
+            let isTemplate = try await pool.describeVolume(volume.name).isTemplate
             return HypervisorDisk(
-                address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil, limits: ownLimits)
+                address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil || isTemplate,
+                limits: ownLimits)
         }
         guard volume.snapshot == nil else {
             throw StorageError(
@@ -211,12 +214,12 @@ extension StorageHost {
     private func rbdImage(
         _ volume: VolumeAddress, in pool: any StoragePool
     ) async throws(StorageError) -> RBDImage? {
-        guard pool.kind == "rbd", let record = try await catalog.pool(volume.pool) else { return nil }
+        guard pool.kind == RBDLocation.scheme, let record = try await catalog.pool(volume.pool) else { return nil }
         let description = try await pool.describeVolume(volume.name)
         guard let format = description.format, format == .raw || description.template == nil else { return nil }
         return RBDImage(
             path: description.path, format: format, snapshot: volume.snapshot,
-            url: try PoolURL.parse(record.url).url, secret: record.secret, secrets: secrets)
+            location: try RBDLocation(try PoolURL.parse(record.url).url), secret: record.secret, secrets: secrets)
     }
 }
 

@@ -36,6 +36,10 @@ public struct PoolDriver: Sendable {
     public var parameters: Set<String>
     /// Whether the pool is a directory of this host, so that its URL has a path and no host.
     public var isLocal: Bool
+    /// Throws `invalidArgument` for a URL that cannot be meant, beyond its parameters' names.
+    public var checkLocation: @Sendable (PoolURL) throws(StorageError) -> Void = { _ in }
+    /// The secret in the one form that everybody who reads it takes; throws `invalidArgument` for what is none.
+    public var canonicalSecret: @Sendable (Secret) throws(StorageError) -> Secret = { $0 }
     /// Opens the pool, and throws unless it answers.
     public var open: @Sendable (PoolConfiguration) async throws(StorageError) -> OpenedPool
 
@@ -52,6 +56,7 @@ public struct PoolDriver: Sendable {
     /// Throws `invalidArgument` for a URL that this driver cannot mean.
     func check(_ url: PoolURL, secret: Secret?) throws(StorageError) {
         try url.checkParameters(known: parameters)
+        try checkLocation(url)
         guard isLocal else { return }
         guard url.authority.isEmpty, url.user == nil, secret == nil else {
             throw StorageError(

@@ -11,12 +11,15 @@ extension StorageHost {
         _ name: String, tags: [String], _ requirements: VolumeRequirements
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(name)
-        var (pools, reasons) = try await rank(tags: tags, requirements.request, isHolding: name)
+        var (pools, reasons) = try await rank(
+            tags: tags,
+            CreateRequest(size: requirements.size, provisioning: requirements.provisioning, qos: requirements.qos),
+            isHolding: name)
         for pool in pools {
             do {
                 return try await createVolume(VolumeAddress(pool: pool, name: name), requirements)
-            } catch  where error.code == .quotaExceeded || error.code == .noSpace {
-                // Others were faster.
+            } catch  where [.quotaExceeded, .noSpace, .notSupported].contains(error.code) {
+                // Others were faster, or it makes no such volumes.
                 reasons.append("\(pool): \(error.why)")
             }
         }

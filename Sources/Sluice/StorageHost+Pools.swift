@@ -35,12 +35,15 @@ extension StorageHost {
         try VolumeName.check(registration.name, as: "pool name")
         for tag in registration.tags { try VolumeName.check(tag, as: "tag") }
         let (url, embedded) = try PoolURL.parse(registration.url)
-        if let embedded, let given = registration.secret, embedded != given {
+        let driver = try driver(of: url)
+        let canonical = { (secret: Secret) throws(StorageError) in try driver.canonicalSecret(secret) }
+        let (given, embeddedToo) = (try registration.secret.map(canonical), try embedded.map(canonical))
+        if let given, let embeddedToo, embeddedToo != given {
             throw StorageError(
                 .invalidArgument, "add pool", at: registration.name,
                 why: "the URL and the secret file hold other secrets")
         }
-        let secret = registration.secret ?? embedded
+        let secret = given ?? embeddedToo
         var record = PoolRecord(
             name: registration.name, url: url.description, tags: Set(registration.tags).sorted(),
             capacityBytes: try VolumeRecord.integer(registration.capacityBytes),

@@ -38,14 +38,15 @@ public struct VolumeAddress: Hashable, Codable, Sendable, CustomStringConvertibl
 public struct VolumeRequirements: Sendable {
     /// In bytes.
     public var size: UInt64
-    public var format: VolumeFormat
+    /// Nil for the pool's usual one.
+    public var format: VolumeFormat?
     public var provisioning: ProvisioningType
     public var qos: QoSPolicy?
     /// Record it now and make it when it is first used.
     public var isLazy: Bool
 
     public init(
-        size: UInt64, format: VolumeFormat = .qcow2, provisioning: ProvisioningType = .thin, qos: QoSPolicy? = nil,
+        size: UInt64, format: VolumeFormat? = nil, provisioning: ProvisioningType = .thin, qos: QoSPolicy? = nil,
         isLazy: Bool = false
     ) {
         self.size = size
@@ -55,7 +56,16 @@ public struct VolumeRequirements: Sendable {
         self.isLazy = isLazy
     }
 
-    var request: CreateRequest { CreateRequest(size: size, format: format, provisioning: provisioning, qos: qos) }
+    /// What that is in `pool`. Throws `notSupported` for a format that the pool does not create.
+    func request(in pool: any StoragePool) throws(StorageError) -> CreateRequest {
+        guard let format = format ?? pool.formats.first, pool.formats.contains(format) else {
+            throw StorageError(
+                .notSupported, "create volume", at: pool.name,
+                why: "the volumes of \(pool.kind) pools are \(pool.formats.map(\.rawValue).joined(separator: " or ")): "
+                    + "leave the format out")
+        }
+        return CreateRequest(size: size, format: format, provisioning: provisioning, qos: qos)
+    }
 }
 
 extension StorageHost {
@@ -65,44 +75,45 @@ extension StorageHost {
         _ volume: VolumeAddress, _ requirements: VolumeRequirements
     ) async throws(StorageError) -> VolumeDetails {
         try VolumeName.check(volume.name)
-        var record = VolumeRecord(pool: volume.pool, name: volume.name, provisioning: requirements.provisioning)
-        try record.setQoS(requirements.qos)
+        let request = try requirements.request(in: try await pool(volume.pool))
+        var record = VolumeRecord(pool: volume.pool, name: volume.name, provisioning: request.provisioning)
+        try record.setQoS(request.qos)
         if requirements.isLazy {
-            record.lazySize = try VolumeRecord.integer(requirements.size)
-            record.lazyFormat = requirements.format
+            record.lazySize = try VolumeRecord.integer(request.size)
+            record.lazyFormat = request.format
         }
         return try await withVolumes("create volume", exclusive: [volume]) { [record] () async throws(StorageError) in
-            try await create(record, requirements)
+            try await create(record, request)
             return try await detailsWhenDone(of: volume)
         }
     }
 
     /// The lock of the volume is held.
-    private func create(_ record: VolumeRecord, _ requirements: VolumeRequirements) async throws(StorageError) {
+    private func create(_ record: VolumeRecord, _ request: CreateRequest) async throws(StorageError) {
         let volume = record.address
         let existing = try await catalog.volume(volume.name, in: volume.pool)
         if let existing, existing.lazySize != nil {
             guard existing == record else { throw Self.taken(volume, "an unlike lazy volume has that name") }
             return
         }
-        if requirements.isLazy { return try await allocate(record) }
+        if record.lazySize != nil { return try await allocate(record) }
         let isThere = try await exists(volume)
         let pool = try await pool(volume.pool)
         guard !isThere else {
             // The pool says whether it is the same one.
-            _ = try await pool.createVolume(volume.name, requirements.request)
+            _ = try await pool.createVolume(volume.name, request)
             if existing == nil { try await catalog.save(record) }
             return
         }
         // What takes long can be cancelled: it is built under a name of its own, so that nobody else's can be undone.
-        let temporaryName = requirements.provisioning == .fat ? Workflow.temporaryName() : nil
+        let temporaryName = request.provisioning == .fat ? Workflow.temporaryName() : nil
         try await run(.make(record, builtAs: temporaryName)) { token throws(StorageError) in
             if let temporaryName {
-                _ = try await pool.createVolume(temporaryName, requirements.request)
+                _ = try await pool.createVolume(temporaryName, request)
                 try await name(temporaryName, record, token)
             } else {
                 try await make(record, token) { () async throws(StorageError) in
-                    _ = try await pool.createVolume(volume.name, requirements.request)
+                    _ = try await pool.createVolume(volume.name, request)
                 }
             }
         }

@@ -139,7 +139,7 @@ public final class StorageHost: Sendable {
         try record.secret.map { name throws(StorageError) in try secrets.load(name) }
     }
 
-    private func driver(of url: PoolURL) throws(StorageError) -> PoolDriver {
+    func driver(of url: PoolURL) throws(StorageError) -> PoolDriver {
         if let driver = drivers[url.scheme] { return driver }
         throw StorageError(
             .notSupported, "open pool", at: "\(url.scheme)://…",

@@ -1,3 +1,4 @@
+import Sluice
 import BlockStorage
 import Testing
 

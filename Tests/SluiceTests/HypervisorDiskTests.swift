@@ -8,7 +8,7 @@ import Testing
     private let address = VolumeAddress(pool: "fast", name: "web")
 
     @Test("A file comes with its whole chain, each image with its format, and commas doubled")
-    func files() {
+    func files() throws {
         let disk = HypervisorDisk(
             address: address,
             source: .files([
@@ -24,7 +24,7 @@ import Testing
                     + "backing.backing.file.filename=/srv/root.raw",
             ])
         #expect(
-            disk.libvirtXML() == """
+            try disk.libvirtXML() == """
                 <disk type='file' device='disk'>
                   <driver name='qemu' type='qcow2' discard='unmap'/>
                   <source file='/srv/a,b/web.qcow2'/>
@@ -43,7 +43,7 @@ import Testing
     }
 
     @Test("An export comes with the delay in which it may restart")
-    func exports() {
+    func exports() throws {
         let disk = HypervisorDisk(
             address: address, source: .export(.unix("/run/a&b's.sock"), name: "fast/web"), isReadOnly: true)
         #expect(
@@ -51,7 +51,7 @@ import Testing
                 == "driver=nbd,node-name=sluice-web,read-only=on,server.type=unix,server.path=/run/a&b's.sock,"
                 + "export=fast/web,reconnect-delay=300")
         #expect(
-            disk.libvirtXML(reconnects: true) == """
+            try disk.libvirtXML(reconnects: true) == """
                 <disk type='network' device='disk'>
                   <driver name='qemu' type='raw'/>
                   <source protocol='nbd' name='fast/web'>
@@ -80,7 +80,7 @@ import Testing
                     + "file.driver=raw,file.discard=unmap,file.file.driver=file,file.file.filename=/srv/web",
             ])
         #expect(
-            disk.libvirtXML().contains(
+            try disk.libvirtXML().contains(
                 """
                   <iotune>
                     <total_iops_sec>500</total_iops_sec>
@@ -98,7 +98,8 @@ import Testing
         let secrets = SecretStore(directory: "/home/secrets")
         let image = RBDImage(
             path: "rbd/web", format: .raw, snapshot: "monday",
-            url: try PoolURL.parse("rbd://cloud@mon1:6789,[2001:db8::1]/rbd?conf=/etc/ceph/a,b.conf").url,
+            location: try RBDLocation(
+                PoolURL.parse("rbd://cloud@mon1:6789,[2001:db8::1]/rbd?conf=/etc/ceph/a,b.conf").url),
             secret: "0D8B6B1E-8F6E-4F39-9A58-0F6E2B0B8F11", secrets: secrets)
         let disk = HypervisorDisk(
             address: address, source: .rbd(try #require(image)), isReadOnly: true)
@@ -110,12 +111,13 @@ import Testing
                 "driver=raw,node-name=sluice-web,read-only=on,file.driver=rbd,file.pool=rbd,file.image=web,"
                     + "file.snapshot=monday,file.conf=/etc/ceph/a,,b.conf,file.user=cloud,"
                     + "file.key-secret=sluice-web-key,file.server.0.host=mon1,file.server.0.port=6789,"
-                    + "file.server.1.host=2001:db8::1,file.server.1.port=6789",
+                    + "file.server.1.host=2001:db8::1,file.server.1.port=3300,"
+                    + "file.server.2.host=2001:db8::1,file.server.2.port=6789",
             ])
         #expect(
-            disk.libvirtXML() == """
+            try disk.libvirtXML() == """
                 <disk type='network' device='disk'>
-                  <driver name='qemu' type='raw'/>
+                  <driver name='qemu' type='raw' cache='writeback'/>
                   <auth username='cloud'>
                     <secret type='ceph' uuid='0d8b6b1e-8f6e-4f39-9a58-0f6e2b0b8f11'/>
                   </auth>
@@ -134,10 +136,30 @@ import Testing
                 <secret ephemeral='no' private='yes'>
                   <uuid>0d8b6b1e-8f6e-4f39-9a58-0f6e2b0b8f11</uuid>
                   <usage type='ceph'>
-                    <name>sluice rbd mon1:6789,[2001:db8::1]</name>
+                    <name>cloud@mon1:6789,[2001:db8::1]/rbd</name>
                   </usage>
                 </secret>
                 """)
+    }
+
+    @Test("Without a cache QEMU goes past caches, and what libvirt cannot be told is refused")
+    func clusterWithoutCache() async throws {
+        let secrets = SecretStore(directory: "/home/secrets")
+        func disk(_ url: String) throws -> HypervisorDisk {
+            let image = RBDImage(
+                path: "rbd/web", format: .raw, snapshot: nil, location: try RBDLocation(PoolURL.parse(url).url),
+                secret: nil, secrets: secrets)
+            return HypervisorDisk(address: address, source: .rbd(try #require(image)), isReadOnly: false)
+        }
+        #expect(
+            try disk("rbd://admin@mon1:3300/rbd?cache=0").qemuArguments == [
+                "-blockdev",
+                "driver=raw,node-name=sluice-web,discard=unmap,cache.direct=on,file.driver=rbd,file.pool=rbd,"
+                    + "file.image=web,file.user=admin,file.server.0.host=mon1,file.server.0.port=3300",
+            ])
+        #expect(
+            try disk("rbd://admin@mon1/rbd?cache=0").libvirtXML().contains("cache='none' discard='unmap'"))
+        await expect(.notSupported) { try disk("rbd://cloud@mon1/rbd?keyring=/etc/ceph/k").libvirtXML() }
     }
 
     @Test("Node names are what QEMU allows, and differ where volumes do")

@@ -24,7 +24,7 @@ extension VolumeCommand {
 
         func run(_ context: CommandContext) async throws -> ExitCode {
             let disk = try await context.host.hypervisorDisk(volume)
-            let xml = disk.libvirtXML(reconnects: reconnect)
+            let xml = try disk.libvirtXML(reconnects: reconnect)
             guard secret else {
                 return context.print(
                     [

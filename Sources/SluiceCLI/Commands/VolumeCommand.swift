@@ -30,8 +30,8 @@ extension VolumeCommand {
         var name: String
         @Option(help: ArgumentHelp("Virtual size.", valueName: "s"))
         var size: ByteCount
-        @Option(help: "qcow2 or raw.")
-        var format: VolumeFormat = .qcow2
+        @Option(help: "qcow2 or raw; without it, the pool's usual one.")
+        var format: VolumeFormat?
         @Option(help: "thin, sparse (metadata allocated) or fat (all allocated).")
         var provisioning: ProvisioningType = .thin
         @Flag(help: "Record it now, and make it when it is first used.")

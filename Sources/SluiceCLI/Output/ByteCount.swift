@@ -1,39 +1,8 @@
 import ArgumentParser
+import Sluice
 
-/// A number of bytes as people write it: `512`, `4k`, `64M`, `10G`, `2TiB`; units are powers of 1024.
-struct ByteCount: Hashable, Sendable, ExpressibleByArgument {
-    var bytes: UInt64
+extension ByteCount: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
 
-    init(_ bytes: UInt64) { self.bytes = bytes }
-
-    init?(argument: String) {
-        let digits = argument.prefix { $0.isASCII && $0.isNumber }
-        guard let number = UInt64(digits), let factor = Self.factor(argument.dropFirst(digits.count)) else {
-            return nil
-        }
-        let (bytes, overflow) = number.multipliedReportingOverflow(by: factor)
-        if overflow { return nil }
-        self.bytes = bytes
-    }
-
-    private static func factor(_ unit: Substring) -> UInt64? {
-        let unit = unit.lowercased()
-        if unit.isEmpty || unit == "b" { return 1 }
-        guard let letter = unit.first, let power = Array("kmgtpe").firstIndex(of: letter),
-            ["", "b", "ib"].contains(unit.dropFirst())
-        else { return nil }
-        return 1 << (10 * (UInt64(power) + 1))
-    }
-
-    var defaultValueDescription: String { text }
-
-    /// With one decimal in the largest unit that leaves at least 1: `10.0 GiB`.
-    var text: String {
-        if bytes < 1024 { return "\(bytes) B" }
-        let exponent = (UInt64.bitWidth - 1 - bytes.leadingZeroBitCount) / 10
-        // Integer arithmetic: a count just under a unit must not print as 1024.0 of the lower one.
-        let tenths = (bytes >> UInt64(10 * (exponent - 1))).multipliedReportingOverflow(by: 10).partialValue / 1024
-        let unit = Array("KMGTPE")[exponent - 1]
-        return "\(tenths / 10).\(tenths % 10) \(unit)iB"
-    }
+    public var defaultValueDescription: String { text }
 }

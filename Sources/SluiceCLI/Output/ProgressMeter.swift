@@ -1,3 +1,5 @@
+import Sluice
+
 /// What is known of the speed of an operation, as a line of text: how much is done, how fast, and how long it still takes.
 ///
 /// A value without a clock: whoever uses it says what time it is.
