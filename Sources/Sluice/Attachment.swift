@@ -8,10 +8,19 @@ public struct AttachOptions: Sendable {
     public var mode: Attachment.Mode
     /// Who holds the volume to its policy; nil for the storage itself where it can, and nobody where it cannot.
     public var enforcer: QoSEnforcer?
+    /// What the caches of this host's attached volumes may take together, in bytes: where the volume's own would exceed
+    /// it, the volume is attached without one.
+    public var cacheLimit: UInt64
 
-    public init(mode: Attachment.Mode = .exclusive, enforcer: QoSEnforcer? = nil) {
+    /// 128 volumes with librbd's 32 MiB each.
+    public static let defaultCacheLimit: UInt64 = 4 << 30
+
+    public init(
+        mode: Attachment.Mode = .exclusive, enforcer: QoSEnforcer? = nil, cacheLimit: UInt64 = defaultCacheLimit
+    ) {
         self.mode = mode
         self.enforcer = enforcer
+        self.cacheLimit = cacheLimit
     }
 }
 
@@ -45,41 +54,41 @@ public final class Attachment: Sendable {
     public let volume: any Volume
     /// The volume and what it is built on, in one line: `metered(qcow2(file:/srv/fast/web, backing file:/srv/…))`.
     public var stack: String { volume.stack }
+    /// The memory of the volume's own cache; nil where it has none by its nature.
+    public let cache: CacheMemory?
 
     private let host: StorageHost
     private let control: ControlServer?
-    private let pool: any StoragePool
+    /// As the volume was opened in it.
+    let pool: any StoragePool
     /// Nil where nothing is measured.
     private let poolMeter: Meter?
     private let state: Locked<State>
 
-    /// Takes over an open volume, and closes it if that fails. Nobody sees the attachment before `publish`.
+    /// Takes over an open volume and the file of the reserved record, and gives them up if that fails. Nobody sees the
+    /// attachment before `publish`.
     init(
-        _ address: VolumeAddress, _ opened: any Volume, of pool: any StoragePool, mode: Mode, enforcer: QoSEnforcer,
-        host: StorageHost
+        _ opened: any Volume, of pool: any StoragePool, _ reserved: RunningAttachment, _ file: File, host: StorageHost
     ) async throws(StorageError) {
-        let run = host.home.run
+        let (address, mode, enforcer) = (reserved.address, reserved.mode, reserved.enforcer)
         let isMeasured = MeteredVolume.isMeasured(by: host.metrics)
         let volume: any Volume =
             isMeasured ? MeteredVolume(opened, volume: "\(address)", metrics: host.metrics) : opened
-        let record = RunningAttachment(address, mode: mode, enforcer: enforcer, stack: volume.stack, directory: run)
-        var reserved: File?
-        let file: File
+        var record = reserved
+        record.stack = volume.stack
         do throws(StorageError) {
-            try StorageHome.makeDirectory(run)
-            file = try await record.reserve()
-            reserved = file
             control =
                 mode == .exclusive
-                ? try await ControlServer.start(record.control, in: run) { [weak host] in
+                ? try await ControlServer.start(record.control, in: host.home.run) { [weak host] in
                     await host?.answer($0, on: address) ?? .failure(.init(Self.gone(address)))
                 } : nil
         } catch {
             record.withdraw()
-            try? await reserved?.close()
+            try? await file.close()
             try? await volume.close()
             throw error
         }
+        cache = record.cache
         (self.address, self.mode, self.enforcer, self.volume, self.host) = (address, mode, enforcer, volume, host)
         self.pool = pool
         poolMeter =
@@ -181,7 +190,7 @@ extension StorageHost {
         _ volume: VolumeAddress, _ options: AttachOptions
     ) async throws(StorageError) -> Attachment {
         let pool = try await pool(volume.pool)
-        let storage: QoSEnforcer = pool.can(.qosMaximum) ? .array : .none
+        let storage = pool.enforcer
         let enforcer = options.enforcer ?? storage
         // One layer enforces: no second one beside the storage, and none that does not exist.
         guard enforcer == storage || (enforcer == .hypervisor && storage == .none) else {
@@ -189,8 +198,17 @@ extension StorageHost {
                 .notSupported, "attach volume", at: "\(volume)",
                 why: "\(enforcer.rawValue) cannot enforce its policy: \(storage.rawValue) does")
         }
-        let opened = try await open(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly)
-        return try await Attachment(volume, opened, of: pool, mode: options.mode, enforcer: enforcer, host: self)
+        var record = RunningAttachment(volume, mode: options.mode, enforcer: enforcer, directory: home.run)
+        let file = try await reserve(&record, cacheLimit: options.cacheLimit)
+        do throws(StorageError) {
+            let pool = record.cache?.isRefused == true ? try await directPool(volume.pool) : pool
+            let opened = try await open(volume, mode: options.mode == .exclusive ? .exclusive : .readOnly, in: pool)
+            return try await Attachment(opened, of: pool, record, file, host: self)
+        } catch {
+            record.withdraw()
+            try? await file.close()
+            throw error
+        }
     }
 
     /// Publishes what is not published with each request, such as lookups in caches: call it before metrics are

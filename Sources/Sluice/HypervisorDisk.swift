@@ -177,7 +177,7 @@ extension StorageHost {
         }
         try await materialise(volume.volume)
         let pool = try await pool(volume.pool)
-        let ownLimits = pool.can(.qosMaximum) ? nil : policy.flatMap(HypervisorLimits.init)
+        let ownLimits = pool.enforcer != .none ? nil : policy.flatMap(HypervisorLimits.init)
         if let image = try await rbdImage(volume, in: pool) {
             let isTemplate = try await pool.describeVolume(volume.name).isTemplate
             return HypervisorDisk(

@@ -13,7 +13,7 @@ public struct PoolConfiguration: Sendable {
     public var identity: String?
     /// What the pool must not promise more than; see `StoragePool.provisioned`.
     public var limits = PoolLimits.none
-    /// Whether its volumes go past the page cache.
+    /// Whether its volumes go past caches.
     public var isDirect = false
 }
 
@@ -40,6 +40,9 @@ public struct PoolDriver: Sendable {
     public var checkLocation: @Sendable (PoolURL) throws(StorageError) -> Void = { _ in }
     /// The secret in the one form that everybody who reads it takes; throws `invalidArgument` for what is none.
     public var canonicalSecret: @Sendable (Secret) throws(StorageError) -> Secret = { $0 }
+    /// The memory that the cache of each volume that is open for writing takes, in bytes; nil where volumes have none of
+    /// their own. `PoolConfiguration.isDirect` opens them without.
+    public var cacheBytes: @Sendable (PoolURL) throws(StorageError) -> UInt64? = { _ in nil }
     /// Opens the pool, and throws unless it answers.
     public var open: @Sendable (PoolConfiguration) async throws(StorageError) -> OpenedPool
 

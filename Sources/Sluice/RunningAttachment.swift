@@ -17,6 +17,8 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     public var enforcer: QoSEnforcer
     /// The volume and what it is built on, in one line.
     public var stack: String
+    /// The memory of the volume's own cache; nil where it has none by its nature.
+    public var cache: CacheMemory?
     /// Where NBD clients connect: `unix:PATH` or `tcp:HOST:PORT`. Empty unless it is exported.
     public var listeners: [String] = []
     /// The name of the program.
@@ -31,7 +33,9 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     public var holder: String { "\(program)\(isExport ? " serve" : ""), pid \(processID)" }
     public var isExport: Bool { !listeners.isEmpty }
     public var address: VolumeAddress { VolumeAddress(pool: pool, name: volume, snapshot: snapshot) }
-    public var details: AttachmentDetails { AttachmentDetails(mode: mode, holder: holder, since: since) }
+    public var details: AttachmentDetails {
+        AttachmentDetails(mode: mode, holder: holder, since: since, cache: cache)
+    }
     /// The path of the Unix socket that NBD clients connect to.
     public var socketPath: String? {
         listeners.compactMap(Self.socketPath).first
@@ -41,7 +45,7 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     private var directoryPath: String = ""
 
     private enum CodingKeys: String, CodingKey {
-        case pool, volume, snapshot, mode, enforcer, stack, listeners, program, processID, since, control
+        case pool, volume, snapshot, mode, enforcer, stack, cache, listeners, program, processID, since, control
     }
 
     init(
@@ -53,7 +57,7 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
         snapshot = address.snapshot
         self.mode = mode
         self.enforcer = enforcer
-        self.stack = String(stack.prefix(Self.longestStack))
+        self.stack = stack
         self.listeners = listeners
         program = ProcessInfo.processInfo.processName
         processID = ProcessInfo.processInfo.processIdentifier
@@ -71,8 +75,29 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
     /// The names of the files of an attachment begin with this.
     private var id: String { String(control.prefix { $0 != "." }) }
     /// Has the name under which others look only once it is complete.
-    private var record: FilePath { directory.appending(id + Self.suffix) }
-    private var hiddenRecord: FilePath { directory.appending("." + id + Self.suffix) }
+    private var record: FilePath { Self.record(id, in: directory) }
+    private var hiddenRecord: FilePath { Self.hiddenRecord(id, in: directory) }
+
+    static func record(_ id: String, in directory: FilePath) -> FilePath { directory.appending(id + suffix) }
+    static func hiddenRecord(_ id: String, in directory: FilePath) -> FilePath {
+        directory.appending("." + id + suffix)
+    }
+
+    /// The ids of the attachments that have a record in `directory`, published or not.
+    static func names(in directory: FilePath) -> Set<String> {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: directory.string)) ?? []
+        return Set(names.filter { $0.hasSuffix(suffix) }.map { String($0.drop { $0 == "." }.dropLast(suffix.count)) })
+    }
+
+    /// The attachment whose record that is, if its process lives.
+    static func living(_ path: FilePath, in directory: FilePath) async -> RunningAttachment? {
+        // One that goes away meanwhile is one that ended.
+        guard let file = try? await File.open(path, [.noFollow]) else { return nil }
+        var attachment: RunningAttachment?
+        if (try? await file.isLockedByOther(.shared, 0..<1)) ?? true { attachment = await read(file, in: directory) }
+        try? await file.close()
+        return attachment
+    }
 
     /// The attachments in `directory` whose processes live, by volume.
     static func all(in directory: FilePath) async throws(StorageError) -> [RunningAttachment] {
@@ -171,14 +196,26 @@ public struct RunningAttachment: Codable, Equatable, Sendable {
         }
     }
 
-    /// Writes the reserved record and lets others see it.
-    func publish(in file: File) async throws(StorageError) {
+    /// Writes the reserved record.
+    func write(to file: File) async throws(StorageError) {
         do {
-            let content = try Array(JSONEncoder().encode(self))
+            var record = self
+            record.stack = String(stack.prefix(Self.longestStack))
+            let content = try Array(JSONEncoder().encode(record))
             try await file.write(content.rawBytes, at: 0)
-            try FileManager.default.moveItem(atPath: hiddenRecord.string, toPath: record.string)
+            try await file.truncate(to: UInt64(content.count))
         } catch let error as SystemError {
             throw StorageError(error, "attach volume", at: "\(address)")
+        } catch {
+            throw StorageError(foundation: error, "attach volume", at: "\(address)")
+        }
+    }
+
+    /// Writes the reserved record and lets others see it.
+    func publish(in file: File) async throws(StorageError) {
+        try await write(to: file)
+        do {
+            try FileManager.default.moveItem(atPath: hiddenRecord.string, toPath: record.string)
         } catch {
             throw StorageError(foundation: error, "attach volume", at: "\(address)")
         }

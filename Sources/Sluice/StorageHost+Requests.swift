@@ -111,12 +111,18 @@ extension StorageHost {
     /// Performs the request in this process.
     func perform(_ request: VolumeRequest, on volume: VolumeAddress) async throws(StorageError) -> VolumeReply {
         if request.needsVolume { try await materialise(volume) }
-        guard request.changesVolume else { return try await perform(request, on: volume, in: pool(volume.pool)) }
+        guard request.changesVolume else { return try await perform(request, on: volume, in: pool(of: volume)) }
         return try await withVolumes("change volume", exclusive: [volume]) { () async throws(StorageError) in
             // Somebody else may have attached it while this one was waiting.
             if attachedVolume(volume) == nil { try await refuseWhileServed(volume, "change volume", as: .exclusive) }
-            return try await perform(request, on: volume, in: pool(volume.pool))
+            return try await perform(request, on: volume, in: pool(of: volume))
         }
+    }
+
+    /// The pool as it is used for the volume: what has it attached knows it there.
+    private func pool(of volume: VolumeAddress) async throws(StorageError) -> any StoragePool {
+        if let attached = attachedVolume(volume) { return attached.pool }
+        return try await pool(volume.pool)
     }
 
     private func perform(
@@ -184,7 +190,7 @@ extension StorageHost {
             provisioning: record?.provisioning ?? description.provisioning,
             template: description.template.map { "\(volume.pool)/\($0)" } ?? record?.template,
             snapshots: description.snapshots,
-            qos: description.qos, enforcedBy: attachment?.enforcer ?? (pool.can(.qosMaximum) ? .array : .none),
+            qos: description.qos, enforcedBy: attachment?.enforcer ?? pool.enforcer,
             minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details)
     }
 

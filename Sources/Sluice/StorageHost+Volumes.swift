@@ -335,8 +335,14 @@ extension StorageHost {
     func open(
         _ volume: VolumeAddress, mode: OpenMode, isDirect: Bool = false
     ) async throws(StorageError) -> any Volume {
-        let pool = isDirect ? try await directPool(volume.pool) : try await pool(volume.pool)
-        return try await namingHolder(of: volume, "open volume") { () async throws(StorageError) in
+        try await open(
+            volume, mode: mode, in: isDirect ? try await directPool(volume.pool) : try await pool(volume.pool))
+    }
+
+    func open(
+        _ volume: VolumeAddress, mode: OpenMode, in pool: any StoragePool
+    ) async throws(StorageError) -> any Volume {
+        try await namingHolder(of: volume, "open volume") { () async throws(StorageError) in
             try await pool.openVolume(volume.reference, mode: mode)
         }
     }

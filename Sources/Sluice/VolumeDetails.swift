@@ -28,6 +28,14 @@ public enum QoSEnforcer: String, Codable, Sendable {
     case sluice, array, librbd, hypervisor, none
 }
 
+extension StoragePool {
+    /// Who holds the pool's volumes to their policies, unless something else is asked for.
+    var enforcer: QoSEnforcer {
+        guard can(.qosMaximum) else { return .none }
+        return kind == RBDLocation.scheme ? .librbd : .array
+    }
+}
+
 /// What a minimum means: IOPS that the storage reserves, or a sum that admission keeps under the pool's capacity.
 public enum QoSMinimum: String, Codable, Sendable {
     case enforced, admissionOnly
@@ -40,6 +48,8 @@ public struct AttachmentDetails: Codable, Equatable, Sendable {
     public var holder: String
     /// Seconds since 1970, UTC.
     public var since: Int64
+    /// The memory of the volume's own cache; nil where it has none by its nature.
+    public var cache: CacheMemory?
 }
 
 /// A volume of a pool, as lists show it.

@@ -13,15 +13,18 @@ public struct ExportOptions: Sendable {
     public var allowsInsecureRemote: Bool
     /// Who holds the volume to its policy; see `AttachOptions`.
     public var enforcer: QoSEnforcer?
+    /// What the caches of this host's attached volumes may take together, in bytes; see `AttachOptions`.
+    public var cacheLimit: UInt64
 
     public init(
         addresses: [Socket.Address], isReadOnly: Bool = false, allowsInsecureRemote: Bool = false,
-        enforcer: QoSEnforcer? = nil
+        enforcer: QoSEnforcer? = nil, cacheLimit: UInt64 = AttachOptions.defaultCacheLimit
     ) {
         self.addresses = addresses
         self.isReadOnly = isReadOnly
         self.allowsInsecureRemote = allowsInsecureRemote
         self.enforcer = enforcer
+        self.cacheLimit = cacheLimit
     }
 }
 
@@ -93,7 +96,10 @@ extension StorageHost {
         try await materialise(volume.volume)
         return try await withVolumes("export volume", shared: [volume]) { () async throws(StorageError) in
             let attachment = try await prepareAttachment(
-                volume, AttachOptions(mode: isShared ? .readOnly : .exclusive, enforcer: options.enforcer))
+                volume,
+                AttachOptions(
+                    mode: isShared ? .readOnly : .exclusive, enforcer: options.enforcer, cacheLimit: options.cacheLimit)
+            )
             return try await VolumeExport.start(attachment, options, host: self)
         }
     }

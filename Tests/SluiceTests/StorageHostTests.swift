@@ -14,13 +14,19 @@ struct TestSite {
     let storage = MemoryPool(name: "fast")
     let other = MemoryPool(name: "slow")
 
-    init() throws { directory = try TemporaryDirectory() }
+    /// What the cache of each attached volume is said to take.
+    let cacheBytes: UInt64?
+
+    init(cacheBytes: UInt64? = nil) throws {
+        directory = try TemporaryDirectory()
+        self.cacheBytes = cacheBytes
+    }
 
     var home: String { directory.appending("home") }
 
     /// `memory:///fast` and `memory:///slow` are the same storage for every host. The directory stays as long as they do.
     var driver: PoolDriver {
-        PoolDriver(scheme: "memory") { [storage, other, directory] configuration throws(StorageError) in
+        var driver = PoolDriver(scheme: "memory") { [storage, other, directory] configuration throws(StorageError) in
             _ = directory
             switch configuration.url.path {
             case "/fast": return OpenedPool(storage)
@@ -28,6 +34,8 @@ struct TestSite {
             default: throw StorageError(.notFound, "open pool", at: "\(configuration.url)")
             }
         }
+        driver.cacheBytes = { [cacheBytes] _ in cacheBytes }
+        return driver
     }
 
     /// A host with the pools `fast` and `slow`.

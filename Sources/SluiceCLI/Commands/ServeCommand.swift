@@ -38,6 +38,11 @@ struct ServeCommand: HostCommand {
             "Who holds the volume to its maximum IOPS; 'hypervisor' puts the limits into 'volume xml' and 'volume qemu'.",
             valueName: "layer"))
     var enforce: QoSEnforcer?
+    @Option(
+        help: ArgumentHelp(
+            "What librbd's caches of this host's volumes may take together: beyond it a volume has none.",
+            valueName: "s"))
+    var cacheLimit = ByteCount(AttachOptions.defaultCacheLimit)
     @Flag(help: "List the exports that run on this host.")
     var list = false
 
@@ -68,8 +73,9 @@ struct ServeCommand: HostCommand {
         let metricsServer = try await startMetrics(context)
         let export = try await context.host.exportVolume(
             volume,
-            ExportOptions(addresses: addresses, isReadOnly: readOnly, allowsInsecureRemote: insecure, enforcer: enforce)
-        )
+            ExportOptions(
+                addresses: addresses, isReadOnly: readOnly, allowsInsecureRemote: insecure, enforcer: enforce,
+                cacheLimit: cacheLimit.bytes))
         let places = export.listeners.map(\.description)
         context.print(
             [
@@ -97,15 +103,20 @@ struct ServeCommand: HostCommand {
     private func printExports(_ context: CommandContext) async throws -> ExitCode {
         let exports = try await context.host.runningExports()
         var table = TextTable(
-            .text("VOLUME"), .text("MODE"), .text("ADDRESS"), .number("PID"), .text("SINCE"), .text("STACK"))
+            .text("VOLUME"), .text("MODE"), .text("ADDRESS"), .number("PID"), .text("SINCE"),
+            .number("CACHE"), .text("STACK"))
         for export in exports {
             table.add(
                 "\(export.address)", export.mode.rawValue, export.listeners.joined(separator: " "),
-                "\(export.processID)", Times.rfc3339(export.since), export.stack)
+                "\(export.processID)", Times.rfc3339(export.since), export.cache?.short ?? "-", export.stack)
+        }
+        let cacheBytes = exports.reduce(0 as UInt64) { $0.addingSaturating($1.cache?.byteCount ?? 0) }
+        var text = exports.isEmpty ? "no export is running" : table.text(width: Terminal.width)
+        if exports.contains(where: { $0.cache != nil }) {
+            text += "\n\(ByteCount(cacheBytes).text) of memory in caches"
         }
         return context.print(
-            ["exports": .array(exports.map(\.json))],
-            exports.isEmpty ? "no export is running" : table.text(width: Terminal.width))
+            ["exports": .array(exports.map(\.json)), "cacheBytes": .unsigned(cacheBytes)], text)
     }
 }
 
@@ -118,7 +129,18 @@ extension RunningAttachment {
             "listeners": .array(listeners.map(JSON.string)), "socket": JSON(socketPath),
             "pid": .signed(Int64(processID)), "since": .string(Times.rfc3339(since)),
             "stack": .string(stack), "enforcedBy": .string(enforcer.rawValue),
+            "cacheBytes": JSON(cache?.byteCount),
         ]
+    }
+}
+
+extension CacheMemory {
+    /// For a column: `32.0 MiB`, `none`.
+    var short: String { byteCount > 0 ? ByteCount(byteCount).text : "none" }
+
+    /// For a line: with the reason where there is none.
+    var text: String {
+        isRefused ? "none: the caches of this host's other volumes take what is allowed" : short
     }
 }
 

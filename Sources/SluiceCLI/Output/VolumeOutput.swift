@@ -51,6 +51,7 @@ extension VolumeDetails {
             lines.add(
                 "attached",
                 "\(attachment.mode.rawValue) by \(attachment.holder) since \(Times.rfc3339(attachment.since))")
+            if let cache = attachment.cache { lines.add("cache", cache.text) }
         } else {
             lines.add("attached", "no")
         }
