@@ -24,15 +24,47 @@
             return addresses
         }
 
-        /// One address. Ceph's own ports say which messenger listens there; of any other both are tried.
-        static func text(_ address: String, port: UInt16?) -> String {
+        /// One address, with the messenger that listens there. Ceph's own ports say which it is, and so does the monitor at
+        /// any other: librados would try both, and take a wrong key for a monitor that does not answer.
+        static func text(
+            _ address: String, port: UInt16?, messenger: (_ address: String, _ port: UInt16) -> String? = greeting
+        ) -> String {
             let host = address.contains(":") ? "[\(address)]" : address
             return switch port {
             case nil: host
             case 3300: "v2:\(host):3300"
             case 6789: "v1:\(host):6789"
-            case let port?: "\(host):\(port)"
+            case let port?: (messenger(address, port).map { "\($0):" } ?? "") + "\(host):\(port)"
             }
+        }
+
+        /// How long a monitor may take to say which messenger it has.
+        private static let greetingSeconds = 2
+
+        /// `v1` or `v2`, by the banner that a monitor sends first; nil where nobody answers in time. Blocks.
+        private static func greeting(_ address: String, _ port: UInt16) -> String? {
+            var hints = unsafe addrinfo()
+            unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+            unsafe hints.ai_flags = AI_NUMERICHOST
+            var list: UnsafeMutablePointer<addrinfo>?
+            guard unsafe getaddrinfo(address, "\(port)", &hints, &list) == 0, let entry = unsafe list else {
+                return nil
+            }
+            defer { unsafe freeaddrinfo(list) }
+            let descriptor = unsafe socket(entry.pointee.ai_family, Int32(SOCK_STREAM.rawValue), 0)
+            guard descriptor >= 0 else { return nil }
+            defer { _ = close(descriptor) }
+            // Also bounds `connect`.
+            var limit = timeval(tv_sec: greetingSeconds, tv_usec: 0)
+            let size = socklen_t(MemoryLayout<timeval>.size)
+            unsafe setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, size)
+            unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
+            guard unsafe connect(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0 else { return nil }
+            var banner = [UInt8](repeating: 0, count: 8)
+            let count = unsafe recv(descriptor, &banner, banner.count, Int32(MSG_WAITALL.rawValue))
+            guard count == banner.count else { return nil }
+            let text = String(decoding: banner, as: UTF8.self)
+            return text == "ceph v2\n" ? "v2" : text == "ceph v02" ? "v1" : nil
         }
 
         private static func lookUp(_ host: String) -> [String] {
@@ -55,11 +87,6 @@
                 unsafe next = entry.pointee.ai_next
             }
             return addresses
-        }
-
-        /// A key as the cluster prints it: CloudStack writes `-` and `_` for `+` and `/`, so that it fits in a URL.
-        static func standardBase64(_ text: String) -> String {
-            String(text.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 }.filter { !$0.isWhitespace })
         }
     }
 

@@ -221,9 +221,11 @@
             }
             if let keyring = settings.keyring { try set("keyring", keyring) }
             if let key = settings.key {
+                // With no other way in, a key that is refused is an error at once.
+                try set("auth_client_required", "cephx")
                 try key.reveal { (text) throws(SystemError) in
                     // Not by `set`, whose errors name what they are about.
-                    guard unsafe rados_conf_set(cluster, "key", RBDAddresses.standardBase64(text)) == 0 else {
+                    guard unsafe rados_conf_set(cluster, "key", text) == 0 else {
                         throw SystemError(.invalidArgument, "the key is not one")
                     }
                 }

@@ -29,13 +29,14 @@
         /// What librbd counts finished requests with, from `startEvents` to the image's end.
         private let events = Locked<EventCounter?>(nil)
 
-        /// Opens an image, or a snapshot of it (which can only be read). One that is open for writing is watched, so that
+        /// Opens an image, or a snapshot of it (which can only be read); `label` is its name for people. One that is open for writing is watched, so that
         /// others see it.
         static func open(
-            _ name: Name, snapshot: String? = nil, isReadOnly: Bool, _ connection: RBDConnection,
-            what: String = "open volume"
+            _ name: Name, label: String? = nil, snapshot: String? = nil, isReadOnly: Bool,
+            _ connection: RBDConnection, what: String = "open volume"
         ) async throws(StorageError) -> RBDImage {
-            let place = name.text + (snapshot.map { "@\($0)" } ?? "")
+            let label = label ?? name.text
+            let place = label + (snapshot.map { "@\($0)" } ?? "")
             let opened = try await connection.call(
                 "rbd_open", what, at: place,
                 ifLate: { (opened: Opened) in _ = unsafe rbd_close(opened.handle) }
@@ -52,7 +53,7 @@
                 guard let handle = unsafe made else { throw SystemError(.noMemory, "rbd_open") }
                 return unsafe Opened(handle: handle)
             }
-            return RBDImage(opened, connection, name: name.text, isReadOnly: isReadOnly || snapshot != nil)
+            return RBDImage(opened, connection, name: label, isReadOnly: isReadOnly || snapshot != nil)
         }
 
         @safe

@@ -29,10 +29,12 @@
 
         /// Opens an image or a snapshot of it. `.exclusive` takes the image's exclusive lock; see `RBDLock`.
         static func open(
-            _ name: RBDImage.Name, snapshot: String? = nil, mode: OpenMode, _ connection: RBDConnection
+            _ name: RBDImage.Name, label: String? = nil, snapshot: String? = nil, mode: OpenMode,
+            _ connection: RBDConnection
         ) async throws(StorageError) -> RBDVolume {
             let isExclusive = mode == .exclusive && snapshot == nil
-            let image = try await RBDImage.open(name, snapshot: snapshot, isReadOnly: !isExclusive, connection)
+            let image = try await RBDImage.open(
+                name, label: label, snapshot: snapshot, isReadOnly: !isExclusive, connection)
             do throws(StorageError) {
                 let lock = isExclusive ? try await RBDLock.acquire(image) : nil
                 let facts = unsafe try await image.call("rbd_get_size", "open volume") { handle throws(SystemError) in
@@ -66,6 +68,9 @@
             VolumeGeometry(
                 size: size.load(ordering: .acquiring), largestTransfer: 32 << 20, isReadOnly: image.isReadOnly)
         }
+
+        /// Whether `close` has not been called.
+        var isOpen: Bool { !isClosed.load(ordering: .acquiring) }
 
         public var stack: String { "rbd:\(image.connection.settings.pool)/\(image.name)" }
 

@@ -10,13 +10,9 @@
             #expect(RBDAddresses.text("192.0.2.1", port: nil) == "192.0.2.1")
             #expect(RBDAddresses.text("192.0.2.1", port: 3300) == "v2:192.0.2.1:3300")
             #expect(RBDAddresses.text("192.0.2.1", port: 6789) == "v1:192.0.2.1:6789")
-            #expect(RBDAddresses.text("192.0.2.1", port: 13300) == "192.0.2.1:13300")
+            #expect(RBDAddresses.text("192.0.2.1", port: 13300, messenger: { _, _ in "v2" }) == "v2:192.0.2.1:13300")
+            #expect(RBDAddresses.text("192.0.2.1", port: 13300, messenger: { _, _ in nil }) == "192.0.2.1:13300")
             #expect(RBDAddresses.text("2001:db8::1", port: 3300) == "v2:[2001:db8::1]:3300")
-        }
-
-        @Test("A key as it is written in a URL is the cluster's")
-        func urlKeys() {
-            #expect(RBDAddresses.standardBase64("AQ-_==\n") == "AQ+/==")
         }
 
         @Test("Of several monitors one whose name is not known is left out")
