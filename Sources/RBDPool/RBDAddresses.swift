@@ -61,7 +61,7 @@
             unsafe setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, size)
             guard unsafe connect(descriptor, entry.pointee.ai_addr, entry.pointee.ai_addrlen) == 0 else { return nil }
             var banner = [UInt8](repeating: 0, count: 8)
-            let count = unsafe recv(descriptor, &banner, banner.count, Int32(MSG_WAITALL.rawValue))
+            let count = unsafe recv(descriptor, &banner, banner.count, Int32(MSG_WAITALL))
             guard count == banner.count else { return nil }
             let text = String(decoding: banner, as: UTF8.self)
             return text == "ceph v2\n" ? "v2" : text == "ceph v02" ? "v1" : nil
