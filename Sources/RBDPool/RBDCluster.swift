@@ -43,10 +43,17 @@ public struct RBDCluster: Sendable {
 public struct RBDCachePolicy: Hashable, Sendable {
     /// In bytes; 0 for no cache.
     public var byteCount: UInt64
+    /// Whether writes are acknowledged once the cache has them. They are lost when this process dies before a flush,
+    /// which a guest behind an export that comes back would not notice. Writes go through until the first flush, which
+    /// shows that flushes come.
+    public var isWriteback: Bool
 
-    /// librbd's own default.
+    /// librbd's own default size, and no write acknowledged that the cluster does not have.
     public static let standard = RBDCachePolicy(byteCount: 32 << 20)
     public static let none = RBDCachePolicy(byteCount: 0)
 
-    public init(byteCount: UInt64) { self.byteCount = byteCount }
+    public init(byteCount: UInt64, isWriteback: Bool = false) {
+        self.byteCount = byteCount
+        self.isWriteback = isWriteback
+    }
 }

@@ -238,8 +238,9 @@
             try set("rbd_cache", cache.byteCount > 0 ? "true" : "false")
             if cache.byteCount > 0 {
                 try set("rbd_cache_size", "\(cache.byteCount)")
-                try set("rbd_cache_max_dirty", "\(cache.byteCount / 4 * 3)")
-                try set("rbd_cache_target_dirty", "\(cache.byteCount / 2)")
+                try set("rbd_cache_policy", cache.isWriteback ? "writeback" : "writethrough")
+                try set("rbd_cache_max_dirty", "\(cache.isWriteback ? cache.byteCount / 4 * 3 : 0)")
+                try set("rbd_cache_target_dirty", "\(cache.isWriteback ? cache.byteCount / 2 : 0)")
                 try set("rbd_cache_writethrough_until_flush", "true")
             }
             // The memory of a write is the caller's, who may be gone before the cluster answers.

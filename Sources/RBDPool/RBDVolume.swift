@@ -166,29 +166,43 @@
 
         public func close() async throws(StorageError) {
             if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
+            try await uncancelled { () async throws(StorageError) in try await self.closeOnce() }
+        }
+
+        private func closeOnce() async throws(StorageError) {
             var failure = flushFailure.withLock { $0 }
-            let isSettled = await requests.settle()
-            do throws(StorageError) {
-                guard isSettled else {
-                    throw StorageError(
-                        .timedOut, "close volume", at: stack,
-                        why: "the cluster has not answered a request: the volume closes when it does")
-                }
-                if !image.isReadOnly, failure == nil {
+            if await requests.settle(), !image.isReadOnly, failure == nil {
+                do throws(StorageError) {
                     let request = unsafe try start(.flush) { image, completion, _ in
                         unsafe rbd_aio_flush(image, completion)
                     }
                     try await finish(request)
+                } catch {
+                    failure = error
                 }
-                try await lock?.release()
-                requests.stop()
-                await requests.ended()
-                try await image.close()
-            } catch {
-                // Whatever is left goes with the last request.
-                requests.stop()
-                failure = failure ?? error
             }
+            let isSettled = await requests.settle()
+            requests.stop()
+            if isSettled {
+                do throws(StorageError) { try await letGo() } catch { failure = failure ?? error }
+            } else {
+                // librbd still has something that is late: the image closes after that.
+                Task.detached { try? await self.letGo() }
+                failure =
+                    failure
+                    ?? StorageError(
+                        .timedOut, "close volume", at: stack,
+                        why: "the cluster has not answered a request: the volume closes when it does")
+            }
+            if let failure { throw failure }
+        }
+
+        /// Gives the lock and the image back, once nothing is in flight.
+        private func letGo() async throws(StorageError) {
+            await requests.ended()
+            var failure: StorageError?
+            do throws(StorageError) { try await lock?.release() } catch { failure = error }
+            do throws(StorageError) { try await image.close() } catch { failure = failure ?? error }
             if let failure { throw failure }
         }
 
