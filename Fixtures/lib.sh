@@ -10,16 +10,18 @@ sluice_binary=${SLUICE:-$root/.build/$configuration/sluice}
 work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-$(basename "$0" .sh).XXXXXX")
 children=()
 
+# The last to start ends first, since it may need the others to end well; but it ends.
 end_children() {
-    local child
-    for child in "${children[@]}"; do
-        kill "$child" 2>/dev/null || true
-    done
-    for child in "${children[@]}"; do
+    local index child
+    for ((index = ${#children[@]} - 1; index >= 0; index--)); do
+        child=${children[index]}
+        kill "$child" 2>/dev/null || continue
+        wait_until 15 ended "$child" || kill -KILL "$child" 2>/dev/null || true
         wait "$child" 2>/dev/null || true
     done
     children=()
 }
+ended() { ! kill -0 "$1"; }
 
 # On failure the logs' ends are shown, whatever failed.
 finish() {

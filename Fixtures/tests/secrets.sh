@@ -3,30 +3,20 @@
 # programs that it starts or names, not in metrics, nor in any file of its home or pool but the secret store.
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/../secrets.sh"
 
 # Every way in which a key may be written; the pieces that base64 makes of it at each alignment among them.
 secret='pX7+vQ/k2Zr8==&w%"s'\''Tg4Jd'
 other='Nq5-hM_c9Yb3RzKe71uL'
 percent() { /usr/bin/python3 -c 'import sys, urllib.parse; print(urllib.parse.quote(sys.argv[1], safe=""))' "$1"; }
 
-mkdir "$work/pool" "$work/seen" "$work/given"
+secrets=("$secret" "$other")
+mkdir "$work/pool" "$work/given"
 printf '%s\n' "$secret" >"$work/given/key"
 printf '%s' "$other" >"$work/given/open"
 chmod 600 "$work/given/key"
 chmod 644 "$work/given/open"
 qemu-img create -q -f qcow2 "$work/given/image.qcow2" 64M
-
-# sluice_seen [ARGUMENT…]: a command whose output, log and started programs are kept, whatever its outcome. The arguments
-# of the command itself are the caller's, and are left out.
-runs=0
-seen() {
-    runs=$((runs + 1))
-    strace --follow-forks --seccomp-bpf -e trace=execve -s 65536 -o "$work/trace" \
-        "$sluice_binary" --log-level trace "$@" >"$work/seen/$runs.out" 2>"$work/seen/$runs.err" </dev/null || true
-    sed 1d "$work/trace" >"$work/seen/$runs.exec"
-}
-# refused CODE: the last command's error.
-refused() { grep -q "^error: $1" "$work/seen/$runs.err" || fail "run $runs: $(cat "$work/seen/$runs.err")"; }
 
 # Wherever a secret can be given, rightly or by mistake.
 seen pool add r1 "rbd://admin:$(percent "$secret")@192.0.2.1,192.0.2.2/rbd"
@@ -140,75 +130,11 @@ done
 cp -a "$SLUICE_HOME" "$work/seen/home"
 cp -a "$work/pool" "$work/seen/pool"
 
-scan() {
-    /usr/bin/python3 - "$work/seen" "$secret" "$other" <<'PYTHON'
-import base64, os, sys, urllib.parse
-
-folder, secrets = sys.argv[1], [text.encode() for text in sys.argv[2:]]
-
-
-def forms(secret):
-    yield "itself", secret
-    yield "hexadecimal", secret.hex().encode()
-    yield "HEXADECIMAL", secret.hex().upper().encode()
-    yield "percent-encoded", urllib.parse.quote(secret, safe="").encode()
-    yield "form-encoded", urllib.parse.quote_plus(secret).encode()
-    yield "percent-encoded in lower case", urllib.parse.quote(secret, safe="").lower().encode()
-    yield "all percent-encoded", "".join(f"%{byte:02X}" for byte in secret).encode()
-    yield "JSON", secret.replace(b'"', b'\\"')
-    yield "JSON with \\/", secret.replace(b'"', b'\\"').replace(b"/", b"\\/")
-    yield "XML", secret.replace(b"&", b"&amp;").replace(b'"', b"&quot;").replace(b"'", b"&apos;")
-    yield "UTF-16", secret.decode().encode("utf-16-le")
-    yield "CloudStack", secret.replace(b"+", b"-").replace(b"/", b"_")
-    yield "reversed", secret[::-1]
-    for shift in range(3):
-        # What of the base64 of a longer text does not depend on what is around it.
-        text = base64.b64encode(b"\0" * shift + secret)
-        piece = text[(shift * 8 + 5) // 6:len(secret) * 4 // 3 - 2]
-        yield f"base64 at {shift}", piece
-        yield f"base64url at {shift}", piece.replace(b"+", b"-").replace(b"/", b"_")
-    # A part of it is too much as well.
-    yield "its first half", secret[:len(secret) // 2]
-    yield "its second half", secret[len(secret) // 2:]
-
-
-found = files = size = 0
-for path, _, names in os.walk(folder):
-    for name in names:
-        file = os.path.join(path, name)
-        if not os.path.isfile(file):
-            continue
-        relative = os.path.relpath(file, folder)
-        if relative.startswith("home/secrets/"):
-            assert os.stat(file).st_mode & 0o777 == 0o600, f"{relative} can be read by others"
-            continue
-        with open(file, "rb") as stream:
-            content = stream.read()
-        files, size = files + 1, size + len(content)
-        for index, secret in enumerate(secrets, 1):
-            for form, bytes in forms(secret):
-                if bytes in content or bytes in file.encode():
-                    found += 1
-                    print(f"{relative} holds secret {index}, {form}")
-print(f"{files} files, {size} bytes", file=sys.stderr)
-sys.exit(1 if found else 0)
-PYTHON
-}
-
-scan >"$work/found.log" 2>"$work/scanned" || fail "secrets show: $(cat "$work/found.log")"
+nothing_shows
 echo "  $runs commands at the level trace: $(cat "$work/scanned") of output, logs, argument lists, catalog, home and" \
     "pool, and neither secret in any of 19 forms"
 
 # The scan finds what is there: each form, in each kind of place.
-planted=0
-plant() {
-    printf 'before%sbehind' "$2" >>"$work/seen/$1"
-    if scan >"$work/found.log" 2>/dev/null; then fail "the scan overlooks a secret that was planted in $1"; fi
-    grep -q "^$1 holds secret" "$work/found.log" || fail "the scan finds it elsewhere than in $1"
-    planted=$((planted + 1))
-    head -c "-$((12 + $(printf '%s' "$2" | wc -c)))" "$work/seen/$1" >"$work/restored"
-    cat "$work/restored" >"$work/seen/$1"
-}
 for place in 1.out 1.err 1.exec serve.log metrics.txt home/catalog.sqlite; do
     plant "$place" "$secret"
     plant "$place" "$(printf '%s' "$other" | base64 --wrap 0)"
