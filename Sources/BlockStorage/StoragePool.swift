@@ -64,6 +64,10 @@ public protocol StoragePool: Sendable {
     func revert(_ volume: String, to snapshot: String) async throws(StorageError)
     func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError)
 
+    /// What is not as it was at an older snapshot of the same volume, in order: data, or holes where there is nothing
+    /// any more. More may be reported than has changed. Throws `notSupported` where the storage does not know.
+    func changedExtents(of reference: VolumeReference, since snapshot: String) async throws(StorageError) -> [Extent]
+
     /// Sets or (nil) removes the policy that is kept with the volume, where every host sees it. What the storage
     /// enforces itself its capabilities say; `notSupported` where it keeps none.
     func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError)
@@ -97,6 +101,13 @@ extension StoragePool {
     public func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError) {
         throw StorageError(
             .notSupported, "protect snapshot", at: "\(name)/\(volume)@\(snapshot)", why: "no such notion here")
+    }
+
+    public func changedExtents(
+        of reference: VolumeReference, since snapshot: String
+    ) async throws(StorageError) -> [Extent] {
+        throw StorageError(
+            .notSupported, "map changes", at: "\(name)/\(reference)", why: "the storage does not know what has changed")
     }
 
     public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
@@ -276,11 +287,14 @@ public struct PoolStatistics: Equatable, Sendable {
     public var capacity: UInt64
     public var allocated: UInt64
     public var available: UInt64
+    /// Volumes and templates, whoever made them, where the storage counts them.
+    public var volumeCount: UInt64?
 
-    public init(capacity: UInt64, allocated: UInt64, available: UInt64) {
+    public init(capacity: UInt64, allocated: UInt64, available: UInt64, volumeCount: UInt64? = nil) {
         self.capacity = capacity
         self.allocated = allocated
         self.available = available
+        self.volumeCount = volumeCount
     }
 }
 
@@ -303,6 +317,19 @@ public struct VolumeDescription: Equatable, Sendable {
     /// False for what other tools put into the pool; only `adoptVolume` makes it usable.
     public var isManaged: Bool
     public var isTemplate: Bool
+    /// What else the storage tells people of it, in the order in which they are used to it; not in lists.
+    public var details: [Detail] = []
+
+    /// A label, and what stands beside it.
+    public struct Detail: Equatable, Sendable, Codable {
+        public var label: String
+        public var value: String
+
+        public init(_ label: String, _ value: String) {
+            self.label = label
+            self.value = value
+        }
+    }
 
     public init(
         name: String, path: String, format: VolumeFormat?, virtualSize: UInt64, allocatedSize: UInt64,

@@ -16,7 +16,7 @@
         typealias Observer = @Sendable (_ call: String) -> Void
 
         // Sound: both handles are made before this object and released after it, and librados locks for itself.
-        private let cluster: rados_t
+        let cluster: rados_t
         let pool: rados_ioctx_t
         let settings: RBDCluster
         let blocking: BlockingPool

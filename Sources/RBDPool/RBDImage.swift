@@ -10,11 +10,13 @@
         /// What to open.
         enum Name: Sendable {
             case name(String)
-            case id(String)
+            /// The name is for people, and in errors.
+            case id(String, name: String? = nil)
 
             var text: String {
                 switch self {
-                case .name(let text), .id(let text): text
+                case .name(let name): name
+                case .id(let id, let name): name ?? id
                 }
             }
         }
@@ -46,8 +48,8 @@
                     switch (name, isReadOnly) {
                     case (.name(let name), true): unsafe rbd_open_read_only(connection.pool, name, &made, snapshot)
                     case (.name(let name), false): unsafe rbd_open(connection.pool, name, &made, snapshot)
-                    case (.id(let id), true): unsafe rbd_open_by_id_read_only(connection.pool, id, &made, snapshot)
-                    case (.id(let id), false): unsafe rbd_open_by_id(connection.pool, id, &made, snapshot)
+                    case (.id(let id, _), true): unsafe rbd_open_by_id_read_only(connection.pool, id, &made, snapshot)
+                    case (.id(let id, _), false): unsafe rbd_open_by_id(connection.pool, id, &made, snapshot)
                     }
                 try rbdChecked("rbd_open", Int(result))
                 guard let handle = unsafe made else { throw SystemError(.noMemory, "rbd_open") }

@@ -102,17 +102,30 @@
             }
         }
 
-        /// The address of the client that has the exclusive lock, dead or alive; nil for nobody.
+        /// The address of the client that has the exclusive lock, dead or alive; nil for nobody. Also for an image that
+        /// is open for reading only, of which `rbd_lock_get_owners` knows nothing.
         func lockOwner() async throws(StorageError) -> String? {
-            unsafe try await call("rbd_lock_get_owners", "look for the lock") { handle throws(SystemError) in
-                var mode = RBD_LOCK_MODE_EXCLUSIVE
-                var owners = unsafe [UnsafeMutablePointer<CChar>?](repeating: nil, count: 8)
-                var count = unsafe owners.count
-                let result = unsafe rbd_lock_get_owners(handle, &mode, &owners, &count)
-                if result == -ENOENT { return nil }
-                try rbdChecked("rbd_lock_get_owners", Int(result))
-                defer { unsafe rbd_lock_get_owners_cleanup(&owners, count) }
-                return unsafe owners.prefix(count).first.flatMap { unsafe $0 }.map { unsafe String(cString: $0) }
+            unsafe try await call("rbd_list_lockers", "look for the lock") { handle throws(SystemError) in
+                var (tags, clients, cookies, addresses) = ([CChar](), [CChar](), [CChar](), [CChar]())
+                var (tagCount, clientCount, cookieCount, addressCount) = (256, 256, 256, 256)
+                var isExclusive: Int32 = 0
+                while true {
+                    tags = [CChar](repeating: 0, count: tagCount)
+                    clients = [CChar](repeating: 0, count: clientCount)
+                    cookies = [CChar](repeating: 0, count: cookieCount)
+                    addresses = [CChar](repeating: 0, count: addressCount)
+                    let result = unsafe rbd_list_lockers(
+                        handle, &isExclusive, &tags, &tagCount, &clients, &clientCount, &cookies, &cookieCount,
+                        &addresses, &addressCount)
+                    if result == -Int(ERANGE) { continue }
+                    if try rbdChecked("rbd_list_lockers", result) == 0 { return nil }
+                    break
+                }
+                func text(_ bytes: [CChar]) -> String {
+                    String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                }
+                // Other tags are those of locks that people take by `rbd lock add`.
+                return text(tags) == "internal" ? text(addresses) : nil
             }
         }
 

@@ -159,7 +159,7 @@
             try checkOpen(0, 0)
             try geometry.checkWritable()
             unsafe try await image.call("rbd_resize", "resize volume") { handle throws(SystemError) in
-                _ = try rbdChecked("rbd_resize", Int(unsafe rbd_resize2(handle, size, true, nil, nil)))
+                _ = try rbdChecked("rbd_resize", Int(unsafe rbd_resize2(handle, size, true, rbdNoProgress, nil)))
             }
             self.size.store(size, ordering: .releasing)
         }

@@ -1,29 +1,26 @@
-import BlockStorage
-
-/// What a pool knows of a file beyond its bytes: that it is a volume or a template, in which format, with which policy,
-/// and how much room it was promised.
+/// What a pool knows of a volume beyond its bytes: that it is a volume or a template, in which format, with which
+/// policy, and how much room it was promised.
 ///
-/// It is kept in the pool, where every host sees it, as the target of a symbolic link with the file's name in the
-/// hidden directory: one that leads nowhere but is made, read and removed in one step each on any file system. A file
-/// without one is not managed: its format is never guessed from its bytes, which a guest may have written.
-struct Declaration: Equatable, Sendable {
-    enum Kind: String, Sendable {
+/// A pool that has no better place for it keeps it as a line of text beside the volumes, where every host sees it. What
+/// has none is not managed: its format is never guessed from its bytes, which a guest may have written.
+package struct Declaration: Equatable, Sendable {
+    package enum Kind: String, Sendable {
         case volume, template
         /// A name and the room for a volume that is not made yet.
         case reservation
     }
 
-    var kind: Kind
-    var format: VolumeFormat
-    var provisioning: ProvisioningType
-    /// Logical bytes: of the file, and of each of its snapshots. Nil where a version that did not count wrote it.
-    var bytes: UInt64?
-    var qos: QoSPolicy?
-    /// The staged file that becomes the file: while neither is there, whoever declared this is dead. Or a slash and the
-    /// name that the file has until it gets this one.
-    var origin: String?
+    package var kind: Kind
+    package var format: VolumeFormat
+    package var provisioning: ProvisioningType
+    /// Logical bytes: of the volume, and of each of its snapshots. Nil where a version that did not count wrote it.
+    package var bytes: UInt64?
+    package var qos: QoSPolicy?
+    /// In a file pool the staged file that becomes the file: while neither is there, whoever declared this is dead. Or a slash and the
+    /// name that the file has until it gets this one. In an RBD pool see `RBDDeclaration`.
+    package var origin: String?
 
-    init(
+    package init(
         _ kind: Kind, _ format: VolumeFormat, _ provisioning: ProvisioningType = .thin, bytes: UInt64? = nil,
         qos: QoSPolicy? = nil
     ) {
@@ -32,29 +29,29 @@ struct Declaration: Equatable, Sendable {
     }
 
     /// What it takes of the pool's limits: nothing yet for a file that counts under the name that it has.
-    var provisioned: Provisioned {
+    package var provisioned: Provisioned {
         oldName == nil ? Provisioned(bytes: bytes ?? 0, minIOPS: qos?.minIOPS ?? 0) : Provisioned()
     }
 
     /// The name that the file has until it gets this one, if it is being renamed.
-    var oldName: String? { origin.flatMap { $0.hasPrefix("/") ? String($0.dropFirst()) : nil } }
+    package var oldName: String? { origin.flatMap { $0.hasPrefix("/") ? String($0.dropFirst()) : nil } }
 
     /// What a reservation becomes; anything else as it is.
-    var asVolume: Declaration {
+    package var asVolume: Declaration {
         var result = self
         if kind == .reservation { result.kind = .volume }
         return result
     }
 
     /// The same for a file that has the name `oldName` now; for one that has its name, if that is nil.
-    func moved(from oldName: String?) -> Declaration {
+    package func moved(from oldName: String?) -> Declaration {
         var result = self
         result.origin = oldName.map { "/\($0)" }
         return result
     }
 
     /// Whether both declare the same file, whoever makes it.
-    func isSame(as other: Declaration) -> Bool {
+    package func isSame(as other: Declaration) -> Bool {
         kind == other.kind && format == other.format && provisioning == other.provisioning
             && (bytes == other.bytes || bytes == nil || other.bytes == nil) && qos == other.qos
     }
@@ -62,7 +59,7 @@ struct Declaration: Equatable, Sendable {
 
 extension Declaration {
     /// `volume:qcow2:thin`, followed by as many of `:bytes`, `:minimum,maximum,burst` and `:origin` as there are.
-    var text: String {
+    package var text: String {
         let policy = qos.map { qos in
             [qos.minIOPS, qos.maxIOPS, qos.burstIOPS].map { $0.map { "\($0)" } ?? "" }.joined(separator: ",")
         }
@@ -72,7 +69,7 @@ extension Declaration {
     }
 
     /// Nil for any other text.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard (3...6).contains(parts.count), let kind = Kind(rawValue: String(parts[0])),
             let format = VolumeFormat(rawValue: String(parts[1])),
@@ -99,18 +96,5 @@ extension Declaration {
 
     private static func number(_ text: Substring) -> UInt64? {
         text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(text) : nil
-    }
-}
-
-extension FileStore {
-    /// What was declared of `name`; nil where nothing was.
-    func declaration(of name: String) async throws(StorageError) -> Declaration? {
-        do throws(StorageError) {
-            return Declaration(try await targetOfSymbolicLink(HiddenName.declaration(of: name)))
-        } catch {
-            // What is not a link declares nothing.
-            if error.code == .notFound || error.code == .invalidArgument { return nil }
-            throw error
-        }
     }
 }

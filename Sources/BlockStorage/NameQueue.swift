@@ -1,11 +1,13 @@
 import IORuntime
 
 /// Lets one operation at a time change what a name stands for, within this process.
-final class NameQueue: Sendable {
+package final class NameQueue: Sendable {
     private let waiting = Locked<[String: [CheckedContinuation<Void, Never>]]>([:])
 
+    package init() {}
+
     /// Runs `body` when nobody else runs one for `name`, in the order of the calls. Not reentrant for one name.
-    func withName<Result, Failure: Error>(
+    package func withName<Result, Failure: Error>(
         _ name: String, _ body: () async throws(Failure) -> Result
     ) async throws(Failure) -> Result {
         await enter(name)

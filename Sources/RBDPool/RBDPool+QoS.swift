@@ -1,0 +1,78 @@
+#if RBD
+    import BlockStorage
+    import IORuntime
+
+    extension RBDPool {
+        public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
+            let what = "set QoS"
+            try VolumeName.check(volume)
+            let policy = try policy == QoSPolicy() ? nil : policy
+            let connection = try await connection
+            guard let image = try await findIfPresent(volume, what, connection) else {
+                try await amend(RBDDeclarations.reservation(of: volume), what, volume, connection) { $0.qos = policy }
+                return
+            }
+            // What nobody adopted has nothing to keep it in.
+            let (_, declaration) = try await findManaged(volume, what, connection)
+            guard declaration.kind != .template else {
+                throw failure(.invalidArgument, what, volume, "it is a template")
+            }
+            try await amend(image.id, what, volume, connection) { $0.qos = policy }
+            try await enforce(policy, on: image.id, volume, connection)
+        }
+
+        /// Has librbd enforce the maximum and the burst wherever the image is open, at once, or no longer.
+        func enforce(
+            _ policy: QoSPolicy?, on id: String, _ name: String, _ connection: RBDConnection
+        ) async throws(StorageError) {
+            guard options.qosByLibrbd else { return }
+            let wanted = RBDLimits(policy)
+            func change(_ image: RBDImage) async throws(StorageError) {
+                for key in RBDLimits.keys {
+                    let old = try await image.metadata(key)
+                    let new = wanted.metadata[key]
+                    if old == new { continue }
+                    if let new {
+                        try await image.setMetadata(key, new)
+                    } else {
+                        try await image.removeMetadata(key)
+                    }
+                }
+            }
+            if let volume = attachments.writer(id) { return try await change(volume.image) }
+            let isUnchanged = try await connection.withImage(.id(id), "set QoS") {
+                (image) async throws(StorageError) -> Bool in
+                for key in RBDLimits.keys where try await image.metadata(key) != wanted.metadata[key] { return false }
+                return true
+            }
+            if isUnchanged { return }
+            try await recording("limit", of: name, [Detail.images: id], connection) { () async throws(StorageError) in
+                try await connection.withImage(.id(id), isReadOnly: false, "set QoS") {
+                    (image) async throws(StorageError) in try await change(image)
+                }
+            }
+        }
+    }
+
+    /// librbd's own limits of one image, which stand in the image's metadata.
+    struct RBDLimits: Equatable {
+        private static let limit = "conf_rbd_qos_iops_limit"
+        private static let burst = "conf_rbd_qos_iops_burst"
+        private static let burstSeconds = "conf_rbd_qos_iops_burst_seconds"
+        static let keys = [limit, burst, burstSeconds]
+
+        /// librbd's bucket holds a burst for that long: Element's arrays give 60 seconds' credit.
+        private static let seconds: UInt64 = 60
+
+        var metadata: [String: String] = [:]
+
+        init(_ policy: QoSPolicy?) {
+            guard let maximum = policy?.maxIOPS else { return }
+            metadata[Self.limit] = "\(maximum)"
+            // librbd knows no burst that is no more than the limit.
+            guard let burst = policy?.burstIOPS, burst > maximum else { return }
+            metadata[Self.burst] = "\(burst)"
+            metadata[Self.burstSeconds] = "\(Self.seconds)"
+        }
+    }
+#endif
