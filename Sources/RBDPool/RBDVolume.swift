@@ -275,6 +275,7 @@
             case .flush: "flush"
             case .discard: "discard"
             case .writeZeroes: "write zeros"
+            case .compareAndWrite: "compare and write"
             }
         }
     }

@@ -2,8 +2,10 @@ import BlockStorage
 import FilePool
 
 extension PoolDriver {
-    /// The drivers of this build: another pool joins by one line.
-    public static let all: [PoolDriver] = [
+    /// The drivers of this build, as its package traits say.
+    public static let all: [PoolDriver] = files + clusters
+
+    private static let files: [PoolDriver] = [
         PoolDriver(scheme: "dir", isLocal: true) { configuration throws(StorageError) in
             try await openFiles(configuration, .directory)
         },
@@ -11,6 +13,12 @@ extension PoolDriver {
             try await openFiles(configuration, .sharedMountPoint(isForced: configuration.url.isForced))
         },
     ]
+
+    #if RBD
+        private static let clusters: [PoolDriver] = [.rbd()]
+    #else
+        private static let clusters: [PoolDriver] = []
+    #endif
 
     private static func openFiles(
         _ configuration: PoolConfiguration, _ kind: FilePool.Kind

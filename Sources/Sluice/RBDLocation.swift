@@ -2,7 +2,8 @@ import BlockStorage
 import Foundation
 
 /// What the URL of a pool in a Ceph cluster says:
-/// `rbd://USER@MONITOR[,MONITOR…]/POOL[?conf=FILE&keyring=FILE&data-pool=NAME&object-size=S&cache=S&qos=librbd|none]`.
+/// `rbd://USER@MONITOR[,MONITOR…]/POOL[?conf=FILE&keyring=FILE&data-pool=NAME&object-size=S&cache=S&cache-mode=writethrough|writeback
+/// &qos=librbd|none]`.
 struct RBDLocation: Equatable, Sendable {
     struct Monitor: Equatable, Sendable {
         /// A name, or an address, without brackets.
@@ -29,11 +30,13 @@ struct RBDLocation: Equatable, Sendable {
     var objectSize: UInt64?
     /// The cache of each image that is open for writing, in bytes; 0 for none.
     var cacheBytes: UInt64
+    /// Whether the cache acknowledges writes that the cluster has not: they are lost if the process dies.
+    var isWriteback: Bool
     /// Whether librbd holds images to their policies.
     var isLimitedByLibrbd: Bool
 
     static let scheme = "rbd"
-    static let parameters: Set<String> = ["conf", "keyring", "data-pool", "object-size", "cache", "qos"]
+    static let parameters: Set<String> = ["conf", "keyring", "data-pool", "object-size", "cache", "cache-mode", "qos"]
     /// A key begins with its type, its time and its length.
     private static let smallestKeyByteCount = 12
     /// What librbd takes where nothing else is said.
@@ -70,6 +73,11 @@ struct RBDLocation: Equatable, Sendable {
         }
         if cacheBytes != 0, !((1 << 20)...(4 << 30)).contains(cacheBytes) {
             throw Self.failure("'cache' must be 0, or 1M to 4G")
+        }
+        switch url.parameters["cache-mode"] {
+        case nil, "writethrough": isWriteback = false
+        case "writeback": isWriteback = true
+        default: throw Self.failure("'cache-mode' is writethrough or writeback")
         }
         switch url.parameters["qos"] {
         case nil, "librbd": isLimitedByLibrbd = true

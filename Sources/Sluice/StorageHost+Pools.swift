@@ -109,6 +109,7 @@ extension StorageHost {
             details.availableBytes = min(details.capacityBytes, statistics.available)
             details.provisionedBytes = provisioned.bytes
             details.allocatedIOPS = provisioned.minIOPS
+            details.volumeCount = statistics.volumeCount
             details.health = pool.health
         } catch {
             details.health = .unresponsive(reason: "\(error)")

@@ -191,7 +191,8 @@ extension StorageHost {
             template: description.template.map { "\(volume.pool)/\($0)" } ?? record?.template,
             snapshots: description.snapshots,
             qos: description.qos, enforcedBy: attachment?.enforcer ?? pool.enforcer,
-            minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details)
+            minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details,
+            rows: description.details)
     }
 
     /// Runs `body` and closes the volume, whatever happens. An error of `body` is the one that counts.

@@ -21,6 +21,8 @@ public struct VolumeDetails: Codable, Equatable, Sendable {
     public var enforcedBy: QoSEnforcer
     public var minimum: QoSMinimum
     public var attachment: AttachmentDetails?
+    /// What else the pool says of it, for people.
+    public var rows: [VolumeDescription.Detail] = []
 }
 
 /// The layer that enforces a policy. Exactly one does, or none.
@@ -87,6 +89,8 @@ public struct PoolDetails: Equatable, Sendable {
     /// The sum of the minimums of the pool's volumes.
     public var allocatedIOPS: UInt64
     public var capabilities: [Capability]
+    /// Volumes and templates; nil where the pool does not count them.
+    public var volumeCount: UInt64?
 }
 
 /// A registered pool, as lists show it.

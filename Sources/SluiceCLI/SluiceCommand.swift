@@ -32,7 +32,10 @@ struct SluiceCommand: ParsableCommand {
         // A reader or client that goes away is an error of one write, not the end of the process.
         signal(SIGPIPE, SIG_IGN)
         let arguments = Array(CommandLine.arguments.dropFirst())
-        Foundation.exit(await run(arguments))
+        let code = await run(arguments)
+        // Not by `exit`: what that takes apart librados' threads may be using still.
+        unsafe fflush(nil)
+        _exit(code)
     }
 
     /// Runs a command line and returns its exit code: 0 done, 1 failed, 64 wrong usage, or what the command says.

@@ -38,6 +38,8 @@ import Testing
         #expect(all.cacheBytes == 0)
         #expect(!all.isLimitedByLibrbd)
         #expect(try location("rbd://cloud@mon1/cloudstack?cache=64M").cacheBytes == 64 << 20)
+        #expect(try !location("rbd://cloud@mon1/cloudstack?cache-mode=writethrough").isWriteback)
+        #expect(try location("rbd://cloud@mon1/cloudstack?cache-mode=writeback").isWriteback)
     }
 
     @Test(
@@ -56,6 +58,7 @@ import Testing
             "rbd://cloud@mon1/pool?object-size=3M", "rbd://cloud@mon1/pool?object-size=64M",
             "rbd://cloud@mon1/pool?object-size=x", "rbd://cloud@mon1/pool?cache=1k", "rbd://cloud@mon1/pool?cache=-1",
             "rbd://cloud@mon1/pool?cache=99999999999999999999", "rbd://cloud@mon1/pool?qos=array",
+            "rbd://cloud@mon1/pool?cache-mode=none",
             "rbd://cloud@mon1/pool?colour=red",
         ])
     func refusals(text: String) async {

@@ -18,12 +18,14 @@ struct PoolCommand: ParsableCommand {
 
                 Example: sluice pool add fast dir:///srv/fast --tag ssd
                 Example: sluice pool add shared 'sharedmountpoint:///mnt/ocfs2?deadline=30'
+                Example: sluice pool add ceph rbd://cloudstack@mon1,mon2,mon3/cloudstack --secret-file key
+                Example: sluice pool add ceph 'rbd://cloudstack@[2001:db8::1]:3300/cloudstack?data-pool=ec' --secret-file key
                 """)
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "What the pool will be called.")
         var name: String
-        @Argument(help: "dir:///PATH or sharedmountpoint:///PATH.")
+        @Argument(help: "dir:///PATH, sharedmountpoint:///PATH or rbd://USER@MONITOR[,MONITOR…]/POOL.")
         var url: String
         @Option(
             name: .customLong("tag"), help: ArgumentHelp("A tag that volumes can ask for; repeat it.", valueName: "t"))
@@ -118,6 +120,7 @@ extension PoolDetails {
         lines.add("allocated", ByteCount(allocatedBytes).text)
         lines.add("available", ByteCount(availableBytes).text)
         lines.add("provisioned", "\(ByteCount(provisionedBytes).text) in volumes and templates")
+        if let volumeCount { lines.add("volumes", "\(volumeCount)") }
         lines.add("deadline", "\(deadlineSeconds) s")
         lines.add("health", health.text)
         lines.add("IOPS", "\(allocatedIOPS) of \(capacityIOPS.map { "\($0)" } ?? "unlimited") promised")

@@ -55,6 +55,7 @@ extension VolumeDetails {
         } else {
             lines.add("attached", "no")
         }
+        for row in rows { lines.add(row.label, row.value) }
         return lines.text(width: Terminal.width)
     }
 

@@ -1,0 +1,54 @@
+#if RBD
+    import Foundation
+    import IORuntime
+    import Testing
+
+    /// A real cluster on this machine, as `Fixtures/ceph` makes it.
+    struct CephCluster: Codable, Sendable {
+        let confPath: String
+        let adminKeyring: String
+        let url: String
+        let keyFile: String
+        let pool: String
+
+        /// What `Fixtures/ceph start` prints, of a cluster that lives as long as this process.
+        static func start() throws -> CephCluster {
+            let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+                .deletingLastPathComponent().path
+            let process = Process()
+            process.executableURL = URL(filePath: "/usr/bin/python3")
+            process.arguments = [
+                root + "/Fixtures/ceph", "start", NSTemporaryDirectory() + "sluice-ceph-\(UUID().uuidString)",
+            ]
+            // The cluster ends when the other end of its standard input is gone.
+            let (input, output) = (Pipe(), Pipe())
+            (process.standardInput, process.standardOutput) = (input, output)
+            try process.run()
+            keptOpen.withLock { $0.append(input) }
+            var line = Data()
+            while !line.contains(UInt8(ascii: "\n")) {
+                let part = output.fileHandleForReading.availableData
+                try #require(!part.isEmpty, "the cluster does not start")
+                line += part
+            }
+            return try JSONDecoder().decode(CephCluster.self, from: line)
+        }
+
+        private static let keptOpen = Locked<[Pipe]>([])
+
+        /// The lines that a command of Ceph's own prints, as the administrator.
+        func ask(_ command: String, _ arguments: String...) throws -> [String] {
+            let process = Process()
+            process.executableURL = URL(filePath: "/usr/bin/env")
+            process.arguments = [command, "--conf", confPath, "--keyring", adminKeyring, "--pool", pool] + arguments
+            let output = Pipe()
+            process.standardOutput = output
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            let text = try output.fileHandleForReading.readToEnd() ?? Data()
+            process.waitUntilExit()
+            try #require(process.terminationStatus == 0, "\(command) \(arguments) fails")
+            return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+    }
+#endif

@@ -1,0 +1,128 @@
+#if RBD
+    import BlockStorage
+    import Foundation
+    import IORuntime
+    import Testing
+
+    @testable import Sluice
+
+    /// Whatever call to a cluster, write to an image or write of the catalog is the last thing that a process does: after
+    /// the next start the operation is done or was never begun, nothing is left of it in the cluster, what another host
+    /// has half done is as it was, and the operation can be repeated.
+    @Suite(.serialized) struct RBDCrashSweepTests {
+        private static let killCount = Locked(0)
+
+        @Test(
+            "A process may die at any call to a cluster, and the next one while it takes that up",
+            arguments: RBDWorkflow.allCases)
+        func kill(workflow: RBDWorkflow) async throws {
+            let site = try await RBDSite.shared
+            let sweep = try await RBDSweep(workflow, site)
+            var (point, finished) = (0, 0)
+            while true {
+                point += 1
+                let done = site.root + "/done"
+                try? FileManager.default.removeItem(atPath: done)
+                await #expect(processExitsWith: .signal(SIGKILL)) {
+                    [site = site as RBDSite, workflow = workflow as RBDWorkflow, point = point as Int] in
+                    let steps = StepCounter(at: point) { () throws(StorageError) in Glibc.kill(getpid(), SIGKILL) }
+                    let host = try await site.host { _ throws(StorageError) in try steps.step() }
+                    steps.arm()
+                    try await workflow.perform(host, site)
+                    try Data("\(steps.count)".utf8).write(to: URL(filePath: site.root + "/done"))
+                    Glibc.kill(getpid(), SIGKILL)
+                }
+                if FileManager.default.fileExists(atPath: done) { break }
+                await #expect(processExitsWith: .signal(SIGKILL)) {
+                    [site = site as RBDSite, point = point as Int] in
+                    let steps = StepCounter(at: 1 + point % 7) { () throws(StorageError) in
+                        Glibc.kill(getpid(), SIGKILL)
+                    }
+                    steps.arm()
+                    _ = try await site.host { _ throws(StorageError) in try steps.step() }
+                    Glibc.kill(getpid(), SIGKILL)
+                }
+                if try await sweep.check("point \(point)") == .done { finished += 1 }
+            }
+            try await workflow.undo(try await site.host(), site)
+            let (kills, total) = (
+                point - 1,
+                Self.killCount.withLock { total in
+                    total += 2 * (point - 1)
+                    return total
+                }
+            )
+            print(
+                """
+                rbd \(workflow): killed at each of \(kills) points, and once more while that was taken up; \(finished) \
+                finished, \(kills - finished) undone, nothing half done; \(total) kills so far
+                """)
+        }
+
+        @Test("A process may die at any time during a call")
+        func killAtRandom() async throws {
+            let site = try await RBDSite.shared
+            var generator = SeededGenerator(seed: 4)
+            var finished = 0
+            let count = 40
+            for round in 0..<count {
+                let workflow = RBDWorkflow.allCases[round % RBDWorkflow.allCases.count]
+                let sweep = try await RBDSweep(workflow, site)
+                let delay = UInt64.random(in: 0..<200_000, using: &generator)
+                await #expect(processExitsWith: .signal(SIGKILL)) {
+                    [site = site as RBDSite, workflow = workflow as RBDWorkflow, delay = delay as UInt64] in
+                    let host = try await site.host()
+                    let end = DispatchTime.now() + .microseconds(Int(delay))
+                    DispatchQueue.global().asyncAfter(deadline: end) { Glibc.kill(getpid(), SIGKILL) }
+                    try await workflow.perform(host, site)
+                    Glibc.kill(getpid(), SIGKILL)
+                }
+                if try await sweep.check("\(workflow) after \(delay) µs") == .done { finished += 1 }
+            }
+            print("rbd: killed at \(count) random times: \(finished) finished, \(count - finished) undone")
+        }
+
+        @Test("What another host left half done is as it was, until that host takes it up")
+        func foreignWork() async throws {
+            let site = try await RBDSite.shared
+            let images = try site.incompleteImages()
+            #expect(images == site.foreignImages && !images.isEmpty)
+            let other = try await site.host(.other)
+            #expect(try await other.intents.all().isEmpty)
+            #expect(try site.incompleteImages().isEmpty)
+        }
+    }
+
+    /// A workflow, with what there is before it and after it.
+    private struct RBDSweep {
+        private let workflow: RBDWorkflow
+        private let site: RBDSite
+        private let before: WorkflowSite.State
+        private let after: WorkflowSite.State
+
+        init(_ workflow: RBDWorkflow, _ site: RBDSite) async throws {
+            (self.workflow, self.site) = (workflow, site)
+            let host = try await site.host()
+            before = try await site.state(host)
+            try await workflow.perform(host, site)
+            after = try await site.state(host)
+            try await workflow.undo(host, site)
+        }
+
+        /// Starts a host, and expects the workflow to be done or undone, and to succeed when it is repeated.
+        func check(
+            _ place: String, sourceLocation: SourceLocation = #_sourceLocation
+        ) async throws -> WorkflowSweep.Outcome {
+            let host = try await site.host()
+            let found = try await site.state(host)
+            let outcome: WorkflowSweep.Outcome? = found == after ? .done : found == before ? .undone : nil
+            #expect(
+                outcome != nil,
+                "\(place): from before \(found.changes(from: before)), from after \(found.changes(from: after))",
+                sourceLocation: sourceLocation)
+            try await workflow.perform(host, site)
+            try await workflow.undo(host, site)
+            return outcome ?? .undone
+        }
+    }
+#endif
