@@ -39,6 +39,7 @@ let package = Package(
         .library(name: "QCOW2", targets: ["QCOW2"]),
         .library(name: "RBDPool", targets: ["RBDPool"]),
         .library(name: "Templates", targets: ["Templates"]),
+        .library(name: "VolumeQoS", targets: ["VolumeQoS"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
         .executable(name: "sluice", targets: ["SluiceCLI"]),
@@ -97,6 +98,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["Downloads"])),
             ]),
+        module("VolumeQoS", ["BlockStorage"]),
         module("NBDExport", ["BlockStorage", "IORuntime", systemPackage, logging]),
         module("StorageConformance", ["BlockStorage", "IORuntime"]),
         module(
@@ -136,6 +138,7 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["Downloads"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
             ]),
+        tests("VolumeQoSTests", ["VolumeQoS", "BlockStorage"]),
         tests("NBDExportTests", ["NBDExport", logging]),
         tests("StorageConformanceTests", ["StorageConformance", "BlockStorage"]),
         tests(

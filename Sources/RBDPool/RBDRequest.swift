@@ -14,7 +14,6 @@
             case flush = "rbd_aio_flush"
             case discard = "rbd_aio_discard"
             case writeZeroes = "rbd_aio_write_zeroes"
-            case compareAndWrite = "rbd_aio_compare_and_write"
 
             /// Whether it changes the image, so that it must not happen late.
             var isChange: Bool { self != .read && self != .flush }

@@ -275,7 +275,6 @@
             case .flush: "flush"
             case .discard: "discard"
             case .writeZeroes: "write zeros"
-            case .compareAndWrite: "compare and write"
             }
         }
     }

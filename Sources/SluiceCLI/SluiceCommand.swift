@@ -34,7 +34,7 @@ struct SluiceCommand: ParsableCommand {
         let arguments = Array(CommandLine.arguments.dropFirst())
         let code = await run(arguments)
         // Not by `exit`: what that takes apart librados' threads may be using still.
-        unsafe fflush(nil)
+        fflush(nil)
         _exit(code)
     }
 

@@ -1,0 +1,45 @@
+/// Requests that wait, in the order in which they came: a ring that grows, and allocates nothing once it is large enough.
+struct RequestQueue: Sendable {
+    struct Request: Sendable {
+        /// The caller's own number for it.
+        var id: UInt64
+        var cost: Int64
+        /// In nanoseconds.
+        var arrival: UInt64
+    }
+
+    private var ring: [Request] = []
+    private var head = 0
+    private(set) var count = 0
+
+    var first: Request? { count > 0 ? ring[head] : nil }
+
+    mutating func append(_ request: Request) {
+        if count == ring.count {
+            ring = (0..<count).map { ring[(head + $0) % count] }
+            head = 0
+            ring.append(contentsOf: repeatElement(request, count: max(16, count)))
+        }
+        ring[(head + count) % ring.count] = request
+        count += 1
+    }
+
+    mutating func popFirst() -> Request? {
+        guard count > 0 else { return nil }
+        defer {
+            head = (head + 1) % ring.count
+            count -= 1
+        }
+        return ring[head]
+    }
+
+    /// Takes one out of the middle, such as one whose task was cancelled. Linear.
+    mutating func remove(_ id: UInt64) -> Bool {
+        guard let offset = (0..<count).first(where: { ring[(head + $0) % ring.count].id == id }) else { return false }
+        for index in offset..<(count - 1) {
+            ring[(head + index) % ring.count] = ring[(head + index + 1) % ring.count]
+        }
+        count -= 1
+        return true
+    }
+}
