@@ -115,7 +115,6 @@
         private func finish(_ completion: rbd_completion_t) {
             let key = UInt(bitPattern: completion)
             let result = unsafe rbd_aio_get_return_value(completion)
-            unsafe rbd_aio_release(completion)
             guard let request = state.withLock({ $0.inFlight[key] }) else { return }
             if request.complete(result) {
                 // Under the lock, and so after the request was counted as late.
@@ -125,6 +124,8 @@
                 }
             }
             remove(key)
+            // Only now: another request may get its address.
+            unsafe rbd_aio_release(completion)
         }
 
         /// Ends the wait for what is late, as long as anything is in flight.
