@@ -28,12 +28,9 @@ refused authenticationFailed
 seen --json pool add x2 "rbd://cloudstack:$(tr '+/' '-_' <<<"$key")@$monitor/missing?deadline=3"
 refused notFound
 seen pool add x3 "rbd://cloudstack:$(tr '+/' '-_' <<<"$key")@127.0.0.9:${monitor##*:}/cloudstack?deadline=3"
-seen pool add x4 "rbd://cloudstack@$monitor/cloudstack?key=$(tr '+/' '-_' <<<"$key")"
-refused invalidArgument
+works pool add x4 "rbd://cloudstack@$monitor/cloudstack?key=$(tr '+/' '-_' <<<"$key")"
 seen pool add x5 "rbd://cloudstack:$key@$monitor/cloudstack"
-seen pool add x6 "rbd://$(tr '+/' '-_' <<<"$key")@$monitor/cloudstack?deadline=3"
-seen pool add x7 "rbd://cloudstack@$monitor/$(tr '+/' '-_' <<<"$key")?deadline=3" --secret-file "$(about ceph keyFile)"
-seen pool add x8 "rbd://cloudstack@$monitor:$(tr '+/' '-_' <<<"$key")/cloudstack"
+seen pool add x6 "rbd://cloudstack@$monitor:$(tr '+/' '-_' <<<"$key")/cloudstack"
 
 # The life of a volume.
 works template import p/t "$work/random.qcow2" --format qcow2

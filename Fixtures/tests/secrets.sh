@@ -20,9 +20,9 @@ qemu-img create -q -f qcow2 "$work/given/image.qcow2" 64M
 
 # Wherever a secret can be given, rightly or by mistake.
 seen pool add r1 "rbd://admin:$(percent "$secret")@192.0.2.1,192.0.2.2/rbd"
-refused notSupported
+refused invalidArgument
 seen pool add r2 "rbd://admin@192.0.2.1/rbd" --secret-file "$work/given/key"
-seen --json pool add r3 "rbd://admin:$other@192.0.2.1/rbd?conf=/etc/ceph/ceph.conf"
+seen --json pool add r3 "rbd://admin:$other@192.0.2.1/rbd?conf=/etc/ceph/absent.conf&deadline=2"
 seen pool add r6 "rbd://admin:$secret@192.0.2.1/rbd"
 refused invalidArgument
 seen pool add r4 "element://192.0.2.1?svip=192.0.2.2:3260&user=admin&password=$(percent "$secret")"
@@ -109,7 +109,7 @@ seen volume clone p/t p/vm --max-iops 500
 seen volume create p/empty --size 64M
 serve p/vm "$work/vm.sock" --log-level trace --metrics 127.0.0.1:0 --enforce hypervisor
 place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
-seen pool add r7 "rbd://admin:$other@192.0.2.1/rbd"
+seen pool add r7 "rbd://admin:$other@127.0.0.1:9/rbd?deadline=2"
 seen snapshot create p/vm@s
 seen volume xml p/vm
 seen --json volume qemu p/vm
