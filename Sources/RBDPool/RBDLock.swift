@@ -102,9 +102,27 @@
             }
         }
 
-        /// The address of the client that has the exclusive lock, dead or alive; nil for nobody. Also for an image that
-        /// is open for reading only, of which `rbd_lock_get_owners` knows nothing.
+        /// The address of the client that has the exclusive lock, dead or alive; nil for nobody.
         func lockOwner() async throws(StorageError) -> String? {
+            try await isReadOnly ? recordedLockOwner() : currentLockOwner()
+        }
+
+        private func currentLockOwner() async throws(StorageError) -> String? {
+            unsafe try await call("rbd_lock_get_owners", "look for the lock") { handle throws(SystemError) in
+                var mode = RBD_LOCK_MODE_EXCLUSIVE
+                var owners = unsafe [UnsafeMutablePointer<CChar>?](repeating: nil, count: 8)
+                var count = unsafe owners.count
+                let result = unsafe rbd_lock_get_owners(handle, &mode, &owners, &count)
+                // EINVAL: the image has no such lock.
+                if result == -ENOENT || result == -EINVAL { return nil }
+                try rbdChecked("rbd_lock_get_owners", Int(result))
+                defer { unsafe rbd_lock_get_owners_cleanup(&owners, count) }
+                return unsafe owners.prefix(count).first.flatMap { unsafe $0 }.map { unsafe String(cString: $0) }
+            }
+        }
+
+        /// As the image's header had it when it was opened: an image that is open for reading only has no lock to ask.
+        private func recordedLockOwner() async throws(StorageError) -> String? {
             unsafe try await call("rbd_list_lockers", "look for the lock") { handle throws(SystemError) in
                 var (tags, clients, cookies, addresses) = ([CChar](), [CChar](), [CChar](), [CChar]())
                 var (tagCount, clientCount, cookieCount, addressCount) = (256, 256, 256, 256)

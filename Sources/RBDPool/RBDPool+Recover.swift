@@ -5,7 +5,14 @@
     extension RBDPool {
         /// Undoes what was built, and finishes what was taken apart, by the temporary name in the intent. What has its
         /// own name stays as it is: it is complete, and may be somebody's by now.
+        ///
+        /// Throws `timedOut` while a call of this process is late: it may still make what would be looked for now.
         public func recover(_ intent: Intent) async throws(StorageError) {
+            if let overdue = source.blocking.deadline?.overdue {
+                throw failure(
+                    .timedOut, "recover", intent.volume,
+                    "\(overdue.request) is late, and may still do what is to be undone: this is taken up again")
+            }
             let connection = try await connection
             let client = intent.details[Detail.client].flatMap { UInt64($0) }
             for id in (intent.details[Detail.images] ?? "").split(separator: ",") {
