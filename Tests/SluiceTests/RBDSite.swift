@@ -161,12 +161,16 @@
             var facts: Set<String> = []
             let keys = try cluster.ask("rados", "listomapkeys", "rbd_directory")
             let ids = Set(keys.filter { $0.hasPrefix("id_") }.map { String($0.dropFirst("id_".count)) })
-            for name in try cluster.ask("rbd", "ls") { facts.insert("image \(name)") }
-            for entry in try cluster.ask("rbd", "trash", "ls", "--all") { facts.insert("trash \(entry)") }
+            for key in keys where key.hasPrefix("name_") { facts.insert("image \(key.dropFirst("name_".count))") }
             for object in try cluster.ask("rados", "ls") {
                 let parts = object.split(separator: ".", maxSplits: 1).map(String.init)
                 guard parts.count == 2 else {
-                    facts.insert("object \(object)")
+                    // It is there once anything has been in the trash.
+                    if object == "rbd_trash" {
+                        for entry in try cluster.ask("rados", "listomapkeys", object) { facts.insert("trash \(entry)") }
+                    } else {
+                        facts.insert("object \(object)")
+                    }
                     continue
                 }
                 if parts[0] == "rbd_id" {
