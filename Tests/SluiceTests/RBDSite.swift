@@ -142,9 +142,10 @@
                     state.contents["\(reference)"] = try await bytes(of: reference, in: storage)
                 }
                 for snapshot in try await storage.listSnapshots(of: volume.name) {
+                    // A snapshot that was cloned stays protected, as one whose clone was undone does.
+                    let isProtected = volume.isTemplate ? "protected \(snapshot.isProtected)" : ""
                     state.facts.insert(
-                        "\(volume.name)@\(snapshot.name): \(snapshot.size) protected \(snapshot.isProtected) "
-                            + "\(snapshot.children)")
+                        "\(volume.name)@\(snapshot.name): \(snapshot.size) \(isProtected) \(snapshot.children)")
                 }
             }
             state.facts.insert("promised: \(try await storage.provisioned())")
@@ -199,8 +200,8 @@
 
     /// What is done to a pool in a cluster in more than one step.
     enum RBDWorkflow: String, CaseIterable, Codable, Sendable {
-        case importTemplate, createFat, linkedClone, firstClone, grownClone, fullClone, cloneOfSnapshot, snapshot
-        case deleteSnapshot, revert, delete, deleteClone, deleteTemplate, resize, rename, flatten, setQoS
+        case snapshot, deleteSnapshot, revert, delete, deleteClone, deleteTemplate, cloneOfSnapshot, rename, resize
+        case setQoS, flatten, importTemplate, linkedClone, firstClone, grownClone, fullClone, createFat
 
         func perform(_ host: StorageHost, _ site: RBDSite) async throws {
             switch self {
