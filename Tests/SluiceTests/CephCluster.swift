@@ -34,7 +34,17 @@
             return try JSONDecoder().decode(CephCluster.self, from: line)
         }
 
+        struct Failure: Error {
+            let command: String
+            let arguments: [String]
+        }
+
         private static let keptOpen = Locked<[Pipe]>([])
+
+        /// Whether an object is there, and not only listed because what deleted snapshots held of it is not cleared yet.
+        func has(_ object: String) throws -> Bool {
+            (try? ask("rados", "stat", object)) != nil
+        }
 
         /// The lines that a command of Ceph's own prints, as the administrator.
         func ask(_ command: String, _ arguments: String...) throws -> [String] {
@@ -47,7 +57,7 @@
             try process.run()
             let text = try output.fileHandleForReading.readToEnd() ?? Data()
             process.waitUntilExit()
-            try #require(process.terminationStatus == 0, "\(command) \(arguments) fails")
+            guard process.terminationStatus == 0 else { throw Failure(command: command, arguments: arguments) }
             return String(decoding: text, as: UTF8.self).split(separator: "\n").map(String.init)
         }
     }

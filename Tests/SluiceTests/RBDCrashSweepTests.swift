@@ -18,7 +18,7 @@
         func kill(workflow: RBDWorkflow) async throws {
             let site = try await RBDSite.shared
             let sweep = try await RBDSweep(workflow, site)
-            var (point, finished, recoveryKills) = (0, 0, 0)
+            var (point, finished, undone, recoveryKills) = (0, 0, 0, 0)
             while true {
                 point += 1
                 let done = site.root + "/done"
@@ -45,7 +45,11 @@
                         Glibc.kill(getpid(), SIGKILL)
                     }
                 }
-                if try await sweep.check("point \(point)") == .done { finished += 1 }
+                switch try await sweep.check("point \(point)") {
+                case .done: finished += 1
+                case .undone: undone += 1
+                case nil: break
+                }
             }
             try await workflow.undo(try await site.host(), site)
             let (kills, total) = (
@@ -58,7 +62,7 @@
             print(
                 """
                 rbd \(workflow): killed at each of \(kills) points, after \(recoveryKills) of them once more while that was \
-                taken up; \(finished) finished, \(kills - finished) undone, nothing half done; \(total) kills so far
+                taken up; \(finished) finished, \(undone) undone, \(kills - finished - undone) half done; \(total) kills so far
                 """)
         }
 
@@ -115,7 +119,7 @@
         /// Starts a host, and expects the workflow to be done or undone. Makes everything as it was before.
         func check(
             _ place: String, sourceLocation: SourceLocation = #_sourceLocation
-        ) async throws -> WorkflowSweep.Outcome {
+        ) async throws -> WorkflowSweep.Outcome? {
             let host = try await site.host()
             let found = try await site.state(host)
             let outcome: WorkflowSweep.Outcome? = found == after ? .done : found == before ? .undone : nil
@@ -127,7 +131,7 @@
             if outcome == .undone { return .undone }
             try await workflow.perform(host, site)
             try await workflow.undo(host, site)
-            return .done
+            return outcome
         }
     }
 #endif

@@ -157,7 +157,7 @@
             return state
         }
 
-        /// What Ceph's own tools see: images, their snapshots, the trash, and every object that belongs to none of them.
+        /// What Ceph's own tools see: images, the trash, declarations, and every object that belongs to none of them.
         private func clusterFacts() throws -> Set<String> {
             var facts: Set<String> = []
             let keys = try cluster.ask("rados", "listomapkeys", "rbd_directory")
@@ -178,7 +178,7 @@
                     facts.insert("name \(parts[1])")
                 } else if !["rbd_data", "rbd_header", "rbd_object_map"].contains(parts[0]) {
                     facts.insert("object \(object)")
-                } else if !ids.contains(String(parts[1].prefix { $0 != "." })) {
+                } else if !ids.contains(String(parts[1].prefix { $0 != "." })), try cluster.has(object) {
                     facts.insert("object of no image: \(object)")
                 }
             }
