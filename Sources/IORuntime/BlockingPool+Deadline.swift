@@ -1,3 +1,4 @@
+import Synchronization
 import SystemPackage
 
 extension BlockingPool {
@@ -5,14 +6,14 @@ extension BlockingPool {
     /// or returns later is of no interest to anybody but `ifLate`. One that has not begun by then never does.
     ///
     /// `fence` is shut while the call is late: for calls that change its file. With `mustRun` it begins however late, as
-    /// what gives something back has to.
+    /// what gives something back has to. One that makes `progress` has the deadline anew each time it does.
     package func call<Result: Sendable>(
         _ name: String, _ path: String, fence: FileFence? = nil, mustRun: Bool = false,
-        ifLate: (@Sendable (Result) -> Void)? = nil,
+        progress: CallProgress? = nil, ifLate: (@Sendable (Result) -> Void)? = nil,
         _ body: @escaping @Sendable () throws(SystemError) -> Result
     ) async throws(SystemError) -> Result {
         guard let deadline else { return try await run(body) }
-        let call = TimedCall<Result>(name, path, deadline, fence, mustRun: mustRun)
+        let call = TimedCall<Result>(name, path, deadline, fence, mustRun: mustRun, progress: progress)
         let number = watch(call)
         defer { timedCalls.withLock { _ = $0.calls.removeValue(forKey: number) } }
         let result: Swift.Result<Result, SystemError> = unsafe await withUnsafeContinuation { continuation in
@@ -58,6 +59,20 @@ extension BlockingPool {
     }
 }
 
+/// What a call that takes long tells of itself from time to time: that it is not stuck.
+package final class CallProgress: Sendable {
+    /// On `MonotonicTime`'s scale.
+    fileprivate let due = Atomic<UInt64>(0)
+    private let deadline: IODeadline?
+
+    package init(_ pool: BlockingPool) { deadline = pool.deadline }
+
+    /// Gives the call the whole deadline from now on.
+    package func advance() {
+        if let deadline { due.store(deadline.due, ordering: .relaxed) }
+    }
+}
+
 /// The calls of a pool that have a deadline.
 struct TimedCalls: Sendable {
     var calls: [UInt64: any ExpiringCall] = [:]
@@ -85,11 +100,16 @@ private final class TimedCall<Result: Sendable>: ExpiringCall, @unchecked Sendab
     private let deadline: IODeadline
     private let fence: FileFence?
     private let mustRun: Bool
+    private let progress: CallProgress?
     private let due: UInt64
     private let state = Locked(State())
 
-    init(_ name: String, _ path: String, _ deadline: IODeadline, _ fence: FileFence?, mustRun: Bool) {
+    init(
+        _ name: String, _ path: String, _ deadline: IODeadline, _ fence: FileFence?, mustRun: Bool,
+        progress: CallProgress?
+    ) {
         (self.name, self.path, self.deadline, self.fence, self.mustRun) = (name, path, deadline, fence, mustRun)
+        self.progress = progress
         due = deadline.due
     }
 
@@ -120,7 +140,7 @@ private final class TimedCall<Result: Sendable>: ExpiringCall, @unchecked Sendab
     }
 
     func expire(now: UInt64) {
-        guard now >= due else { return }
+        guard now >= max(due, progress?.due.load(ordering: .relaxed) ?? 0) else { return }
         let waiter = unsafe state.withLock { state -> UnsafeContinuation<Swift.Result<Result, SystemError>, Never>? in
             guard let continuation = unsafe state.continuation, !state.isLate else { return nil }
             unsafe state.continuation = nil

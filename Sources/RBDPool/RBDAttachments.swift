@@ -4,7 +4,7 @@
 
     /// The volumes that this process has open, by their images' ids: one writer, or readers. Readers of snapshots do not
     /// count.
-    final class Attachments: Sendable {
+    final class RBDAttachments: Sendable {
         private struct Entry {
             weak var writer: RBDVolume?
             var readers: [Reader] = []

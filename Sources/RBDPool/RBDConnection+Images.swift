@@ -45,19 +45,15 @@
             }
         }
 
-        /// Clones a protected snapshot of the image with the id `source`.
+        /// Clones a protected snapshot of an image. It is found by its name: one that is being deleted has lost that.
         func cloneImage(
             _ source: String, snapshot: String, as name: String, _ layout: RBDLayout
         ) async throws(StorageError) {
-            // librbd clones by names only, and the source may be renamed at any time: an open image keeps its own.
-            try await withImage(.id(source), snapshot: snapshot, "clone volume") { (image) async throws(StorageError) in
-                let sourceName = try await image.currentName()
-                try await call("rbd_clone", "clone volume", at: name) { connection throws(SystemError) in
-                    let result = unsafe try layout.withOptions { options in
-                        unsafe rbd_clone3(connection.pool, sourceName, snapshot, connection.pool, name, options)
-                    }
-                    _ = try rbdChecked("rbd_clone", Int(result))
+            try await call("rbd_clone", "clone volume", at: name) { connection throws(SystemError) in
+                let result = unsafe try layout.withOptions { options in
+                    unsafe rbd_clone3(connection.pool, source, snapshot, connection.pool, name, options)
                 }
+                _ = try rbdChecked("rbd_clone", Int(result))
             }
         }
 
@@ -70,8 +66,9 @@
 
         /// Removes an image without snapshots; one that is not there is removed already.
         func remove(_ name: String) async throws(StorageError) {
-            try await call("rbd_remove", "delete volume", at: name) { connection throws(SystemError) in
-                let result = unsafe rbd_remove(connection.pool, name)
+            unsafe try await longCall("rbd_remove", "delete volume", at: name) {
+                connection, progress throws(SystemError) in
+                let result = unsafe rbd_remove_with_progress(connection.pool, name, rbdProgress, progress)
                 if result != -ENOENT { try rbdChecked("rbd_remove", Int(result)) }
             }
         }

@@ -60,19 +60,20 @@
         /// Runs calls that block on a thread of the pool's own. `body` returns or throws what they did; `name` is the
         /// first of them, `place` what for.
         ///
+        /// One that makes `progress` may take as long as it likes, as long as it does.
         /// With `mustRun` it begins however late, as what gives something back has to. `ifLate` gets a result that
         /// nobody waits for any more.
         func call<Result: Sendable>(
             _ name: String, _ what: String, at place: String, mustRun: Bool = false,
-            ifLate: (@Sendable (Result) -> Void)? = nil,
+            progress: CallProgress? = nil, ifLate: (@Sendable (Result) -> Void)? = nil,
             _ body: @escaping @Sendable (RBDConnection) throws(SystemError) -> Result
         ) async throws(StorageError) -> Result {
             observer?(name)
             if !mustRun, let failure = failure.withLock({ $0 }) { throw failure }
             do throws(SystemError) {
-                return try await blocking.call(name, "\(settings.pool)/\(place)", mustRun: mustRun, ifLate: ifLate) {
-                    () throws(SystemError) in try body(self)
-                }
+                return try await blocking.call(
+                    name, "\(settings.pool)/\(place)", mustRun: mustRun, progress: progress, ifLate: ifLate
+                ) { () throws(SystemError) in try body(self) }
             } catch {
                 throw self.error(error, what, at: place)
             }

@@ -124,8 +124,9 @@
 
         /// Makes the image what it was at a snapshot.
         func rollBack(to snapshot: String) async throws(StorageError) {
-            unsafe try await call("rbd_snap_rollback", "revert volume") { handle throws(SystemError) in
-                _ = try rbdChecked("rbd_snap_rollback", Int(unsafe rbd_snap_rollback(handle, snapshot)))
+            unsafe try await longCall("rbd_snap_rollback", "revert volume") { handle, progress throws(SystemError) in
+                let result = unsafe rbd_snap_rollback_with_progress(handle, snapshot, rbdProgress, progress)
+                _ = try rbdChecked("rbd_snap_rollback", Int(result))
             }
         }
 
@@ -154,30 +155,21 @@
 
         /// Copies into the image what it reads through its parent, and lets go of that.
         func flatten() async throws(StorageError) {
-            unsafe try await call("rbd_flatten", "flatten volume") { handle throws(SystemError) in
-                let result = unsafe rbd_flatten(handle)
+            unsafe try await longCall("rbd_flatten", "flatten volume") { handle, progress throws(SystemError) in
+                let result = unsafe rbd_flatten_with_progress(handle, rbdProgress, progress)
                 // It has no parent.
                 if result != -EINVAL { try rbdChecked("rbd_flatten", Int(result)) }
             }
         }
 
-        /// The name that the image has now.
-        func currentName() async throws(StorageError) -> String {
-            unsafe try await call("rbd_get_name", "open volume") { handle throws(SystemError) in
-                try unsafe rbdText("rbd_get_name") { buffer, count in unsafe rbd_get_name(handle, buffer, &count) }
-            }
-        }
-
         /// Makes the image's size that many bytes, by the one who has it locked where there is one.
         func resize(to size: UInt64, allowShrink: Bool) async throws(StorageError) {
-            unsafe try await call("rbd_resize", "resize volume") { handle throws(SystemError) in
-                _ = try rbdChecked("rbd_resize", Int(unsafe rbd_resize2(handle, size, allowShrink, rbdNoProgress, nil)))
+            unsafe try await longCall("rbd_resize", "resize volume") { handle, progress throws(SystemError) in
+                _ = try rbdChecked(
+                    "rbd_resize", Int(unsafe rbd_resize2(handle, size, allowShrink, rbdProgress, progress)))
             }
         }
     }
-
-    /// librbd calls what it is given to report progress to, also where that is nothing.
-    let rbdNoProgress: librbd_progress_fn_t = { _, _, _ in 0 }
 
     /// A text that a call writes into a buffer, which it says how long that must be.
     func rbdText(

@@ -92,6 +92,16 @@
             }
         }
 
+        /// As `call`, for what may take long: `body` gives librbd `rbdProgress` and the pointer that it gets.
+        func longCall<Result: Sendable>(
+            _ name: String, _ what: String,
+            _ body: @escaping @Sendable (rbd_image_t, UnsafeMutableRawPointer) throws(SystemError) -> Result
+        ) async throws(StorageError) -> Result {
+            unsafe try await connection.longCall(name, what, at: self.name) { _, progress throws(SystemError) in
+                try unsafe body(self.handle, progress)
+            }
+        }
+
         /// Closes the image, once; no request may be in flight. It is closed however late, though the call ends at the
         /// deadline.
         func close() async throws(StorageError) {
@@ -119,7 +129,28 @@
         }
     }
 
+    /// Tells of a call's progress. (librbd calls what it is given for that unchecked, also where it is nothing.)
+    let rbdProgress: librbd_progress_fn_t = { _, _, progress in
+        guard let progress = unsafe progress else { return 0 }
+        // Sound: the call's body holds it until librbd has returned.
+        unsafe Unmanaged<CallProgress>.fromOpaque(progress).takeUnretainedValue().advance()
+        return 0
+    }
+
     extension RBDConnection {
+        /// As `call`, for what may take long: `body` gives librbd `rbdProgress` and the pointer that it gets.
+        func longCall<Result: Sendable>(
+            _ name: String, _ what: String, at place: String,
+            _ body: @escaping @Sendable (RBDConnection, UnsafeMutableRawPointer) throws(SystemError) -> Result
+        ) async throws(StorageError) -> Result {
+            let progress = CallProgress(blocking)
+            return try await call(name, what, at: place, progress: progress) { connection throws(SystemError) in
+                let pointer = unsafe Unmanaged.passUnretained(progress).toOpaque()
+                defer { withExtendedLifetime(progress) {} }
+                return unsafe try body(connection, pointer)
+            }
+        }
+
         /// Runs `body` with an image that is open for that long.
         func withImage<Result>(
             _ name: RBDImage.Name, snapshot: String? = nil, isReadOnly: Bool = true, _ what: String,

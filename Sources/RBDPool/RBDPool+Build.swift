@@ -15,6 +15,8 @@
             /// The image, by its id, that gets the snapshot `snapshot` for a clone to read through.
             static let source = "source"
             static let snapshot = "snapshot"
+            /// The id of an image of which more may be declared than it has.
+            static let settles = "settles"
             /// The snapshot that an image is reverted to.
             static let target = "target"
             /// The other name of an image that is renamed.

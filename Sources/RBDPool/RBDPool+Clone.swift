@@ -96,23 +96,23 @@
             var layout = layout
             // A clone's objects are those of its source.
             layout.objectSize = nil
-            let id = clone.image.id
+            let (id, name) = (clone.image.id, clone.image.name)
             if let snapshot = clone.source.snapshot {
                 try await protectForClone(snapshot, of: clone.image, connection)
-                return try await connection.cloneImage(id, snapshot: snapshot, as: temporary, layout)
+                return try await connection.cloneImage(name, snapshot: snapshot, as: temporary, layout)
             }
             if let helper {
                 try await withWriter(clone.image, "clone volume", connection) { (image) async throws(StorageError) in
                     try await image.createSnapshot(helper)
                     try await image.setProtected(true, helper)
                 }
-                return try await connection.cloneImage(id, snapshot: helper, as: temporary, layout)
+                return try await connection.cloneImage(name, snapshot: helper, as: temporary, layout)
             }
             var repair = BaseSnapshotRepair()
             while true {
                 try await runRepair(&repair, id, connection)
                 do throws(StorageError) {
-                    return try await connection.cloneImage(id, snapshot: SnapshotName.base, as: temporary, layout)
+                    return try await connection.cloneImage(name, snapshot: SnapshotName.base, as: temporary, layout)
                 } catch {
                     try repair.cloneFailed(error)
                 }

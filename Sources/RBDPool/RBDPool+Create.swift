@@ -94,6 +94,7 @@
             return result
         }
 
+        /// As a template, if it has the snapshot that clones of templates read through.
         public func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription {
             let connection = try await connection
             try VolumeName.check(name)
@@ -110,9 +111,11 @@
                     throw failure(.notFound, "adopt volume", name, "it was removed at this moment")
                 }
                 try RBDFeatures.check(facts.features, "adopt volume", at: "\(self.name)/\(name)")
-                let user = try await snapshots(of: image, "adopt volume", connection).filter(\.isVisible)
-                let bytes = user.reduce(facts.size) { $0.addingSaturating($1.size) }
-                var declaration = Declaration(.volume, format, bytes: bytes)
+                let snapshots = try await snapshots(of: image, "adopt volume", connection)
+                let bytes = snapshots.filter(\.isVisible).reduce(facts.size) { $0.addingSaturating($1.size) }
+                // Only templates have that snapshot: CloudStack makes it when it first clones one.
+                let isTemplate = snapshots.contains { $0.isUsers && $0.name == SnapshotName.base }
+                var declaration = Declaration(isTemplate ? .template : .volume, format, bytes: bytes)
                 declaration.origin = RBDOrigin(name).text
                 try await withAdmission([image.id], "adopt volume", name, connection) {
                     change, admit throws(StorageError) in

@@ -53,12 +53,19 @@
                 details[Detail.source] = helper.image
                 details[Detail.snapshot] = helper.snapshot
             }
-            try await recording("delete", of: image.name, details, connection) { () async throws(StorageError) in
+            try await recording(Self.deletion, of: image.name, details, connection) { () async throws(StorageError) in
                 // First the name alone: a clone that another host makes at this moment either is seen by the second
                 // look, or does not find what it was to read through.
-                try await connection.rename(image.name, to: temporary)
+                do throws(StorageError) {
+                    try await connection.rename(image.name, to: temporary)
+                } catch {
+                    // An image without a header, as something else has left it, has nothing but its name.
+                    guard error.code == .notFound else { throw error }
+                    return try await removeTemporary(image.name, builtFor: image.name, nil, connection)
+                }
                 do throws(StorageError) {
                     try await checkDeletable(image, what, connection)
+                    try await unprotectAll(of: image.id, connection)
                 } catch {
                     if error.code == .busy { try await connection.rename(temporary, to: image.name) }
                     throw error
@@ -69,6 +76,22 @@
                         try await self.removeHelper(helper.snapshot, ofImage: helper.image, connection)
                     }
                 }
+            }
+        }
+
+        /// Gives up the protection of all of an image's snapshots, which throws `busy` if a clone reads through one: past
+        /// this none can be made any more.
+        func unprotectAll(of id: String, _ connection: RBDConnection) async throws(StorageError) {
+            do throws(StorageError) {
+                try await connection.withImage(.id(id), isReadOnly: false, "delete volume") {
+                    (image) async throws(StorageError) in
+                    for snapshot in try await image.snapshots() where snapshot.isProtected {
+                        try await image.setProtected(false, snapshot.name)
+                    }
+                }
+            } catch {
+                // Half gone.
+                if error.code != .notFound { throw error }
             }
         }
 

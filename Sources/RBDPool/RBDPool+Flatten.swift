@@ -38,7 +38,7 @@
                         .busy, "flatten clones", image.name,
                         "\(child.text(in: pool)) reads through it, which only 'rbd' can flatten")
                 }
-                try await flatten(PoolImage(name: child.name, id: child.id, declaration: nil), connection)
+                try await flatten(PoolImage(name: child.name, id: child.id), connection)
             }
         }
 
@@ -63,7 +63,7 @@
                     (image) async throws(StorageError) in try await !image.children().isEmpty
                 }
                 if isUsed { return }
-                let image = PoolImage(name: id, id: id, declaration: nil)
+                let image = PoolImage(name: id, id: id)
                 try await withWriter(image, "remove snapshot", connection) { (image) async throws(StorageError) in
                     try await image.setProtected(false, snapshot)
                     try await image.removeSnapshot(snapshot)

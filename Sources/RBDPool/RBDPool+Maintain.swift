@@ -22,31 +22,20 @@
                             .invalidArgument, what, name, "it has \(old) bytes, and what is cut off would be lost")
                     }
                     if writer == nil { try await checkUnused(image, what, connection) }
-                } else {
-                    // The room is taken before: a crash leaves too much declared, and never too little.
-                    try await amend(image.id, what, name, connection) {
-                        $0.bytes = ($0.bytes ?? old).addingSaturating(size - old)
-                    }
                 }
-                try await recording("resize", of: name, [Detail.images: image.id], connection) {
-                    () async throws(StorageError) in
-                    do throws(StorageError) {
-                        if let writer {
-                            try await writer.resize(to: size)
-                        } else {
-                            try await connection.withImage(image.reference, isReadOnly: false, what) {
-                                (opened) async throws(StorageError) in
-                                try await opened.resize(to: size, allowShrink: allowShrink)
-                            }
+                let room = size > old ? (declaration.bytes ?? old).addingSaturating(size - old) : nil
+                try await settling(image, "resize", connection, room: room) { () async throws(StorageError) in
+                    if let writer {
+                        try await writer.resize(to: size)
+                    } else {
+                        try await connection.withImage(image.reference, isReadOnly: false, what) {
+                            (opened) async throws(StorageError) in
+                            try await opened.resize(to: size, allowShrink: allowShrink)
                         }
-                        if declaration.provisioning == .fat, size > old {
-                            try await allocate(old..<size, of: image, connection)
-                        }
-                    } catch {
-                        try? await settle(image, what, connection)
-                        throw error
                     }
-                    try await settle(image, what, connection)
+                    if declaration.provisioning == .fat, size > old {
+                        try await allocate(old..<size, of: image, connection)
+                    }
                 }
             }
         }
@@ -143,8 +132,9 @@
         }
 
         func rebuildObjectMap() async throws(StorageError) {
-            unsafe try await call("rbd_rebuild_object_map", "repair volume") { handle throws(SystemError) in
-                let result = unsafe rbd_rebuild_object_map(handle, rbdNoProgress, nil)
+            unsafe try await longCall("rbd_rebuild_object_map", "repair volume") {
+                handle, progress throws(SystemError) in
+                let result = unsafe rbd_rebuild_object_map(handle, rbdProgress, progress)
                 _ = try rbdChecked("rbd_rebuild_object_map", Int(result))
             }
         }

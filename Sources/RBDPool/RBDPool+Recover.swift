@@ -19,11 +19,18 @@
                 try await evict(client, from: String(id), connection)
             }
             if let temporary = intent.details[Detail.temporary] {
-                try await removeTemporary(temporary, builtFor: intent.volume, client, connection)
+                if intent.operation == Self.deletion {
+                    try await finishDeleting(temporary, intent.volume, client, connection)
+                } else {
+                    try await removeTemporary(temporary, builtFor: intent.volume, client, connection)
+                }
                 try await settleReservation(of: intent.volume, connection)
             }
             if let target = intent.details[Detail.target], let id = intent.details[Detail.images] {
-                try await finishReverting(id, to: target, intent.volume, connection)
+                try await finishReverting(id, to: target, connection)
+            }
+            if let id = intent.details[Detail.settles] {
+                try await settle(PoolImage(name: intent.volume, id: id), "recover", connection)
             }
             if let newName = intent.details[Detail.newName] {
                 try await removeStaleClaims([intent.volume, newName], intent.details[Detail.images], connection)
@@ -34,13 +41,34 @@
             }
         }
 
+        /// The operation of intents that take an image apart.
+        static let deletion = "delete"
+
+        /// A clone may have been made just before the image lost its name: then it gets that back.
+        private func finishDeleting(
+            _ temporary: String, _ name: String, _ client: UInt64?, _ connection: RBDConnection
+        ) async throws(StorageError) {
+            if let id = try await RBDDirectory(connection: connection).id(of: temporary, "delete volume") {
+                do throws(StorageError) {
+                    try await evict(client, from: id, connection)
+                    try await unprotectAll(of: id, connection)
+                } catch {
+                    guard error.code == .busy else { throw error }
+                    return try await connection.rename(temporary, to: name)
+                }
+            }
+            try await removeTemporary(temporary, builtFor: name, client, connection)
+        }
+
         /// A volume that is half what it was at a snapshot is no use to anybody.
         private func finishReverting(
-            _ id: String, to snapshot: String, _ name: String, _ connection: RBDConnection
+            _ id: String, to snapshot: String, _ connection: RBDConnection
         ) async throws(StorageError) {
             do throws(StorageError) {
-                try await rollBack(id, to: snapshot, connection)
-                try await settle(PoolImage(name: name, id: id, declaration: nil), "revert volume", connection)
+                let volume = try await RBDVolume.open(.id(id), mode: .exclusive, connection)
+                try await closing(volume) { () async throws(StorageError) in
+                    try await volume.image.rollBack(to: snapshot)
+                }
             } catch {
                 // One of the two is gone.
                 if error.code != .notFound { throw error }

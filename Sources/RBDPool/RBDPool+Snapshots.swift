@@ -17,11 +17,9 @@
                         throw failure(.notFound, what, volume, "it was removed at this moment")
                     }
                     let logical = existing.filter(\.isVisible).reduce(facts.size) { $0.addingSaturating($1.size) }
-                    // The room is taken before: a crash leaves too much declared, and never too little.
-                    try await amend(image.id, what, volume, connection) { declaration in
-                        declaration.bytes = max(declaration.bytes ?? 0, logical.addingSaturating(facts.size))
-                    }
-                    try await changing(image, "snapshot", connection) { (opened) async throws(StorageError) in
+                    try await changing(
+                        image, "snapshot", connection, room: logical.addingSaturating(facts.size)
+                    ) { (opened) async throws(StorageError) in
                         do throws(StorageError) {
                             try await opened.createSnapshot(snapshot)
                         } catch {
@@ -103,25 +101,17 @@
                 guard let facts = try await connection.facts(of: [image.id])[image.id] else {
                     throw failure(.notFound, what, volume, "it was removed at this moment")
                 }
-                if target.size > facts.size {
-                    let growth = target.size - facts.size
-                    try await amend(image.id, what, volume, connection) {
-                        $0.bytes = ($0.bytes ?? 0).addingSaturating(growth)
+                let growth = target.size - min(target.size, facts.size)
+                let room = try await logicalBytes(of: image, facts, connection).addingSaturating(growth)
+                // Nothing is recorded before the volume is this process's alone: who has it would lose what is newer.
+                let opened = try await RBDVolume.open(image.reference, mode: .exclusive, connection)
+                try await closing(opened) { () async throws(StorageError) in
+                    let details = [Detail.target: snapshot]
+                    try await settling(image, "revert", connection, room: room, details: details) {
+                        () async throws(StorageError) in
+                        try await opened.image.rollBack(to: snapshot)
                     }
                 }
-                let details = [Detail.images: image.id, Detail.target: snapshot]
-                try await recording("revert", of: volume, details, connection) { () async throws(StorageError) in
-                    try await rollBack(image.id, to: snapshot, connection)
-                }
-                try await settle(image, what, connection)
-            }
-        }
-
-        /// Makes an image what it was at a snapshot, alone with it. Again is harmless.
-        func rollBack(_ id: String, to snapshot: String, _ connection: RBDConnection) async throws(StorageError) {
-            let volume = try await RBDVolume.open(.id(id), mode: .exclusive, connection)
-            try await closing(volume) { () async throws(StorageError) in
-                try await volume.image.rollBack(to: snapshot)
             }
         }
 
@@ -189,28 +179,49 @@
             }
         }
 
-        /// Runs `body`, which changes the image's snapshots, and declares what it has after that.
+        /// Runs `body`, which changes the image's snapshots, and brings it to at most `room` logical bytes where that is
+        /// given; declares what it has after that.
         private func changing(
-            _ image: PoolImage, _ operation: String, _ connection: RBDConnection,
+            _ image: PoolImage, _ operation: String, _ connection: RBDConnection, room: UInt64? = nil,
             _ body: (RBDImage) async throws(StorageError) -> Void
         ) async throws(StorageError) {
-            let details = [Detail.images: image.id]
-            try await recording(operation, of: image.name, details, connection) { () async throws(StorageError) in
-                do throws(StorageError) {
-                    try await withWriter(image, "change snapshots", connection, body)
-                } catch {
-                    try? await settle(image, "change snapshots", connection)
-                    throw error
-                }
-                try await settle(image, "change snapshots", connection)
+            try await settling(image, operation, connection, room: room) { () async throws(StorageError) in
+                try await withWriter(image, "change snapshots", connection, body)
             }
         }
 
-        /// Declares the logical bytes that an image has: its own, and those of each of its snapshots.
+        /// Runs `body`, which brings the image to at most `room` logical bytes where that is given, and declares what it
+        /// has after that, also when it fails or its process dies.
+        ///
+        /// The room is taken before: there is never too little declared.
+        func settling(
+            _ image: PoolImage, _ operation: String, _ connection: RBDConnection, room: UInt64? = nil,
+            details: [String: String] = [:], _ body: () async throws(StorageError) -> Void
+        ) async throws(StorageError) {
+            let details = details.merging([Detail.images: image.id, Detail.settles: image.id]) { old, _ in old }
+            try await recording(operation, of: image.name, details, connection) { () async throws(StorageError) in
+                if let room {
+                    try await amend(image.id, "\(operation) volume", image.name, connection) { declaration in
+                        declaration.bytes = max(declaration.bytes ?? 0, room)
+                    }
+                }
+                try await body()
+                try await settle(image, "\(operation) volume", connection)
+            }
+        }
+
+        /// What an image counts for: its size, and that of each of its snapshots.
+        func logicalBytes(
+            of image: PoolImage, _ facts: RBDFacts, _ connection: RBDConnection
+        ) async throws(StorageError) -> UInt64 {
+            let snapshots = try await snapshots(of: image, "list snapshots", connection).filter(\.isVisible)
+            return snapshots.reduce(facts.size) { $0.addingSaturating($1.size) }
+        }
+
+        /// Declares the logical bytes that an image has.
         func settle(_ image: PoolImage, _ what: String, _ connection: RBDConnection) async throws(StorageError) {
             guard let facts = try await connection.facts(of: [image.id])[image.id] else { return }
-            let snapshots = try await snapshots(of: image, what, connection).filter(\.isVisible)
-            let bytes = snapshots.reduce(facts.size) { $0.addingSaturating($1.size) }
+            let bytes = try await logicalBytes(of: image, facts, connection)
             try await RBDDeclarations(connection: connection).change([image.id], what) { change throws(StorageError) in
                 // It is there, whether it fits or not.
                 guard var declaration = change[image.id], declaration.bytes != bytes else { return }

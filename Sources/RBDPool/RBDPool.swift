@@ -51,7 +51,7 @@
         let options: Options
         let source: RBDConnectionSource
         let names = NameQueue()
-        let attachments = Attachments()
+        let attachments = RBDAttachments()
 
         /// Opens the pool.
         ///

@@ -158,9 +158,7 @@
         public func resize(to size: UInt64) async throws(StorageError) {
             try checkOpen(0, 0)
             try geometry.checkWritable()
-            unsafe try await image.call("rbd_resize", "resize volume") { handle throws(SystemError) in
-                _ = try rbdChecked("rbd_resize", Int(unsafe rbd_resize2(handle, size, true, rbdNoProgress, nil)))
-            }
+            try await image.resize(to: size, allowShrink: true)
             self.size.store(size, ordering: .releasing)
         }
 

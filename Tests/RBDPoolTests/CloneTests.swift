@@ -71,11 +71,13 @@
             let (template, clone) = (newName("template"), newName("clone"))
             try await ceph("rbd", "create", "--size", "8M", "\(place)/\(template)")
             try await ceph("rbd", "snap", "create", "--no-progress", "\(place)/\(template)@cloudstack-base-snap")
-            _ = try await pool.adoptVolume(template, format: .raw)
+            #expect(try await pool.adoptVolume(template, format: .raw).isTemplate)
             _ = try await pool.cloneVolume(VolumeReference(template), as: clone, CloneRequest())
             #expect(try await pool.describeVolume(clone).template == VolumeReference(template))
+            let base = try await snapshots(pool, template)
+            #expect(base.map(\.name) == ["cloudstack-base-snap"] && base.allSatisfy(\.isProtected))
             try await pool.deleteVolume(clone, policy: .refuse)
-            try await pool.deleteVolume(template, policy: .refuse)
+            try await pool.deleteTemplate(template)
         }
 
         @Test("A clone of a volume has a snapshot of its own, which goes with the clone")

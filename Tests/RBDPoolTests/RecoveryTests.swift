@@ -160,6 +160,24 @@
             #expect(try await isGone(temporary, id, pool))
         }
 
+        @Test("A deletion that a clone was faster than is undone")
+        func deletionOvertaken() async throws {
+            let pool = try await RBDPool.test()
+            let connection = try await pool.connection
+            let (template, clone, temporary) = (newName("template"), newName("clone"), PoolImage.temporaryName())
+            try await pool.importTemplate(template, filledWith: 6)
+            _ = try await pool.cloneVolume(VolumeReference(template), as: clone, CloneRequest())
+            try await connection.rename(template, to: temporary)
+            try await pool.recover(
+                Intent(
+                    operation: RBDPool.deletion, pool: "p", volume: template,
+                    details: [RBDPool.Detail.temporary: temporary]))
+            #expect(try await pool.describeVolume(clone).template == VolumeReference(template))
+            #expect(try await pool.firstByte(of: clone) == 6)
+            try await pool.deleteVolume(clone, policy: .refuse)
+            try await pool.deleteTemplate(template)
+        }
+
         @Test("The snapshot that was made for a clone that was not goes, one that is used stays")
         func helperSnapshot() async throws {
             let pool = try await RBDPool.test()
@@ -182,6 +200,27 @@
             #expect(try await pool.snapshots(of: image, "test", connection).count == 1)
             try await pool.deleteVolume(clone, policy: .refuse)
             try await pool.deleteVolume(source, policy: .refuse)
+        }
+
+        @Test("What was promised for a change that was not made is given back, and a revert that has begun is finished")
+        func promises() async throws {
+            let pool = try await RBDPool.test()
+            let connection = try await pool.connection
+            let name = newName()
+            _ = try await pool.createVolume(name, CreateRequest(size: size, format: .raw))
+            try await pool.fill(name, 1)
+            _ = try await pool.createSnapshot("s", of: name)
+            try await pool.fill(name, 2)
+            let id = try await pool.find(name, "test", connection).id
+            try await pool.amend(id, "test", name, connection) { $0.bytes = 100 * size }
+            var details = [RBDPool.Detail.images: id, RBDPool.Detail.settles: id]
+            try await pool.recover(Intent(operation: "snapshot", pool: "p", volume: name, details: details))
+            #expect(try await pool.find(name, "test", connection).declaration?.bytes == 2 * size)
+            #expect(try await pool.firstByte(of: name) == 2)
+            details[RBDPool.Detail.target] = "s"
+            try await pool.recover(Intent(operation: "revert", pool: "p", volume: name, details: details))
+            #expect(try await pool.firstByte(of: name) == 1)
+            try await pool.deleteVolume(name, policy: .refuse)
         }
 
         @Test("Every operation ends what it recorded, also one that fails")

@@ -41,6 +41,8 @@
         }
 
         private func start() throws -> Description {
+            // The destructors of librados' library do not go with connections that are still open.
+            on_exit({ status, _ in _exit(status) }, nil)
             let directory = "/var/tmp/sluice-rbdpool-\(UUID().uuidString)"
             let output = Pipe()
             process.executableURL = Self.repository.appendingPathComponent("Fixtures/ceph")
