@@ -11,14 +11,14 @@
     @testable import Sluice
 
     /// A home and a pool in a cluster with something in it, which workflows are run on, killed in and run on again; and
-    /// another host's home, for the same pool.
+    /// other hosts' homes, for the same pool.
     struct RBDSite: Codable, Sendable {
         static let size: UInt64 = 256 << 10
 
         let cluster: CephCluster
         /// Where homes and files are.
         let root: String
-        /// What the other host has built and not named yet.
+        /// What the other hosts have built and not named yet.
         var foreignImages: [String] = []
 
         /// One for all tests of this process: they take turns.
@@ -34,7 +34,7 @@
 
         var imagePath: String { root + "/image" }
         /// The hosts: what is swept is done by the first.
-        enum Member: String { case first, other }
+        enum Member: String, CaseIterable, Codable { case first, second, third }
 
         /// A host; `observe` is called before every call to the cluster, before and after everything that changes a
         /// volume's bytes, and at every write of the catalog.
@@ -61,12 +61,12 @@
 
         private static let changes = ["write(", "writev(", "flush(", "discard(", "writeZeroes("]
 
-        /// Registers the pool with both hosts, and makes in it the templates `base`, which has a clone, and `fresh`,
-        /// which never had one; `disk`, with data and the snapshot `monday` of other data; and `plain`. The other host
-        /// dies while it imports a template and while it makes a clone.
+        /// Registers the pool with all hosts, and makes in it the templates `base`, which has a clone, and `fresh`,
+        /// which never had one; `disk`, with data and the snapshot `monday` of other data; and `plain`. The second host
+        /// dies while it imports a template, the third while it makes a clone.
         private mutating func prepare() async throws {
             try pattern(7).write(to: URL(filePath: imagePath))
-            for member in [Member.first, .other] {
+            for member in Member.allCases {
                 try await host(member).addPool(
                     PoolRegistration(
                         name: "c", url: cluster.url + "?object-size=64k&deadline=60",
@@ -81,10 +81,10 @@
             _ = try await host.createSnapshot("monday", of: c("disk"))
             try await write(3, to: c("disk"), host)
             try await makePlain(host)
-            for workflow in [RBDWorkflow.importTemplate, .linkedClone] {
+            for (member, workflow) in [(Member.second, RBDWorkflow.importTemplate), (.third, .linkedClone)] {
                 await #expect(processExitsWith: .signal(SIGKILL)) {
-                    [site = self as RBDSite, workflow = workflow as RBDWorkflow] in
-                    let host = try await site.host(.other) { name throws(StorageError) in
+                    [site = self as RBDSite, member = member as Member, workflow = workflow as RBDWorkflow] in
+                    let host = try await site.host(member) { name throws(StorageError) in
                         // By then the image is there, and has no name of its own.
                         if name == "rbd_rename" { Glibc.kill(getpid(), SIGKILL) }
                     }
