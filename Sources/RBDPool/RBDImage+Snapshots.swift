@@ -162,6 +162,18 @@
             }
         }
 
+        /// The pool that has the image's data; nil where that is its own.
+        func dataPool() async throws(StorageError) -> String? {
+            unsafe try await call("rbd_get_data_pool_id", "open volume") { handle throws(SystemError) in
+                let id = unsafe rbd_get_data_pool_id(handle)
+                guard id >= 0 else { return nil }
+                var name = [CChar](repeating: 0, count: 1024)
+                let result = unsafe rados_pool_reverse_lookup(self.connection.cluster, id, &name, name.count)
+                try rbdChecked("rados_pool_reverse_lookup", Int(result))
+                return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            }
+        }
+
         /// Makes the image's size that many bytes, by the one who has it locked where there is one.
         func resize(to size: UInt64, allowShrink: Bool) async throws(StorageError) {
             unsafe try await longCall("rbd_resize", "resize volume") { handle, progress throws(SystemError) in

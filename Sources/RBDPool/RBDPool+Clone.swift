@@ -12,7 +12,14 @@
             let connection = try await connection
             let (image, declaration) = try await findManaged(source.name, what, connection)
             return try await names.withName(name) { () async throws(StorageError) in
-                let sourceSize = try await size(of: source, image, connection)
+                guard let facts = try await connection.facts(of: [image.id])[image.id] else {
+                    throw failure(.notFound, what, source.name, "it was removed at this moment")
+                }
+                try RBDFeatures.check(facts.features, what, at: "\(self.name)/\(source)")
+                var sourceSize = facts.size
+                if let snapshot = source.snapshot {
+                    sourceSize = try await find(snapshot, of: image, what, connection).size
+                }
                 let size = request.size ?? sourceSize
                 guard size >= sourceSize else {
                     throw failure(
@@ -30,7 +37,8 @@
                     } else {
                         let clone = Clone(
                             source: source, image: image, isTemplate: declaration.kind == .template,
-                            isLarger: size > sourceSize, size: size, qos: request.qos)
+                            hasDataPool: facts.features & RBDFeatures.dataPool != 0, isLarger: size > sourceSize,
+                            size: size, qos: request.qos)
                         try await link(clone, as: name, connection)
                     }
                 }
@@ -42,21 +50,10 @@
             var source: VolumeReference
             var image: PoolImage
             var isTemplate: Bool
+            var hasDataPool: Bool
             var isLarger: Bool
             var size: UInt64
             var qos: QoSPolicy?
-        }
-
-        private func size(
-            of source: VolumeReference, _ image: PoolImage, _ connection: RBDConnection
-        ) async throws(StorageError) -> UInt64 {
-            if let snapshot = source.snapshot {
-                return try await find(snapshot, of: image, "clone volume", connection).size
-            }
-            guard let facts = try await connection.facts(of: [image.id])[image.id] else {
-                throw failure(.notFound, "clone volume", source.name, "it was removed at this moment")
-            }
-            return facts.size
         }
 
         private func link(_ clone: Clone, as name: String, _ connection: RBDConnection) async throws(StorageError) {
@@ -94,8 +91,13 @@
             _ clone: Clone, helper: String?, as temporary: String, _ connection: RBDConnection
         ) async throws(StorageError) {
             var layout = layout
-            // A clone's objects are those of its source.
+            // A clone's objects have the size of its source's, and are where those are unless it is said otherwise.
             layout.objectSize = nil
+            if layout.dataPool == nil, clone.hasDataPool {
+                layout.dataPool = try await connection.withImage(clone.image.reference, "clone volume") {
+                    (image) async throws(StorageError) in try await image.dataPool()
+                }
+            }
             let (id, name) = (clone.image.id, clone.image.name)
             if let snapshot = clone.source.snapshot {
                 try await protectForClone(snapshot, of: clone.image, connection)

@@ -9,6 +9,10 @@
             let what = "open volume"
             let connection = try await connection
             let (image, declaration) = try await findManaged(reference.name, what, connection)
+            // The cluster's own check passes over what it has never heard of.
+            if let facts = try await connection.facts(of: [image.id])[image.id] {
+                try RBDFeatures.check(facts.features, what, at: "\(name)/\(reference)")
+            }
             if let snapshot = reference.snapshot {
                 try VolumeName.check(snapshot, as: "snapshot name")
                 guard mode == .readOnly else {

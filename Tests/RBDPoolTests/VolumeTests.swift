@@ -26,7 +26,11 @@
             let (name, clone) = (newName(), newName("clone"))
             try await create(pool, name)
             _ = try await pool.cloneVolume(VolumeReference(name), as: clone, CloneRequest())
-            for image in [name, clone] {
+            // Also where nothing is said of a data pool.
+            let plain = try await RBDPool.open("p", cluster: cluster)
+            let second = newName("clone")
+            _ = try await plain.cloneVolume(VolumeReference(name), as: second, CloneRequest())
+            for image in [name, clone, second] {
                 let info = try await ceph("rbd", "info", "\(fixture.pool)/\(image)")
                 #expect(info.contains("data_pool: \(fixture.dataPool)"))
                 #expect(info.contains("order 20"))
@@ -35,8 +39,7 @@
                     #expect(info.contains(feature))
                 }
             }
-            try await pool.deleteVolume(clone, policy: .refuse)
-            try await pool.deleteVolume(name, policy: .refuse)
+            for image in [second, clone, name] { try await pool.deleteVolume(image, policy: .refuse) }
         }
 
         @Test("A description has what 'rbd info' shows, and who has the image open")
@@ -132,6 +135,36 @@
             #expect(refusal?.code == .notSupported)
             #expect(refusal?.why.contains("format 1") == true)
             try await RADOSObject(connection: connection, name: "\(name).rbd").remove("test")
+        }
+
+        @Test("An image with a feature that nobody here knows is refused, and the feature named")
+        func unknownFeatures() async throws {
+            let pool = try await RBDPool.test()
+            let place = try await TestCluster.shared.description.pool
+            let name = newName()
+            try await create(pool, name)
+            let id = try await pool.find(name, "test", try await pool.connection).id
+            func setFeatures(_ features: UInt64) async throws {
+                let file = "/var/tmp/\(newName("features"))"
+                try Data(CephDecoder.encode(features)).write(to: URL(fileURLWithPath: file))
+                defer { try? FileManager.default.removeItem(atPath: file) }
+                try await ceph("rados", "-p", place, "setomapval", "rbd_header.\(id)", "features", "--input-file", file)
+            }
+            try await setFeatures(61 | 1 << 40)
+            let refusals = [
+                await failure { _ = try await pool.openVolume(VolumeReference(name), mode: .readOnly) },
+                await failure { _ = try await pool.describeVolume(name) },
+                await failure {
+                    _ = try await pool.cloneVolume(VolumeReference(name), as: newName(), CloneRequest())
+                },
+            ]
+            for refusal in refusals {
+                #expect(refusal?.code == .notSupported)
+                #expect(refusal?.why.contains("bits 40") == true)
+            }
+            #expect(try await pool.listVolumes().contains { $0.name == name })
+            try await setFeatures(61)
+            try await pool.deleteVolume(name, policy: .refuse)
         }
 
         @Test("To the trash and back, a volume keeps its bytes, and belongs to nobody")
