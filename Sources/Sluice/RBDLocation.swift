@@ -37,8 +37,6 @@ struct RBDLocation: Equatable, Sendable {
 
     static let scheme = "rbd"
     static let parameters: Set<String> = ["conf", "keyring", "data-pool", "object-size", "cache", "cache-mode", "qos"]
-    /// A key begins with its type, its time and its length.
-    private static let smallestKeyByteCount = 12
     /// What librbd takes where nothing else is said.
     static let defaultCacheBytes: UInt64 = 32 << 20
 
@@ -92,18 +90,19 @@ struct RBDLocation: Equatable, Sendable {
     /// A key in the form that `ceph auth print-key` prints, which every reader of it takes: CloudStack writes `-` and `_`
     /// for `+` and `/`.
     ///
-    /// Throws `invalidArgument` for what is no key.
+    /// Throws `invalidArgument` for what is no key: librados would print it.
     static func canonicalKey(_ secret: Secret) throws(StorageError) -> Secret {
         let key = secret.reveal { text -> String? in
             var key = String(text.filter { $0 != "=" }.map { $0 == "-" ? "+" : $0 == "_" ? "/" : $0 })
             key += String(repeating: "=", count: (4 - key.utf8.count % 4) % 4)
-            guard let bytes = Data(base64Encoded: key), bytes.count > smallestKeyByteCount,
-                bytes.base64EncodedString() == key
-            else { return nil }
-            return key
+            guard let bytes = Data(base64Encoded: key), bytes.base64EncodedString() == key else { return nil }
+            // Of the type AES (1), from a time of eight bytes, and as long as it says: 16 bytes.
+            let isKey =
+                bytes.count == 28 && bytes.prefix(2).elementsEqual([1, 0]) && bytes[10..<12].elementsEqual([16, 0])
+            return isKey ? key : nil
         }
         guard let key else {
-            throw failure("the secret is not a key as 'ceph auth print-key' prints it, which is base64")
+            throw failure("the secret is not a key as 'ceph auth print-key' prints it: 40 characters of base64")
         }
         return Secret(key)
     }

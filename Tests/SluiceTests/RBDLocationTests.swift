@@ -1,4 +1,5 @@
 import BlockStorage
+import Foundation
 import Testing
 
 @testable import Sluice
@@ -80,12 +81,19 @@ import Testing
 
     @Test("A key has one form, whether CloudStack wrote it or Ceph")
     func keys() async throws {
-        let key = Secret("AQD+/1tnAAAAABAA+/+//w==")
-        for text in ["AQD+/1tnAAAAABAA+/+//w==", "AQD-_1tnAAAAABAA-_-__w==", "AQD-_1tnAAAAABAA-_-__w"] {
-            #expect(try RBDLocation.canonicalKey(Secret(text)) == key)
+        let head: [UInt8] = [1, 0, 0x64, 0x90, 0x57, 0x67, 0, 0, 0, 0, 16, 0]
+        let standard = Data(head + [UInt8](repeating: 0xfb, count: 15) + [0xff]).base64EncodedString()
+        #expect(standard.contains("+") && standard.contains("/") && standard.hasSuffix("=="))
+        let cloudStack = standard.replacing("+", with: "-").replacing("/", with: "_")
+        for text in [standard, cloudStack, cloudStack.replacing("=", with: "")] {
+            #expect(try RBDLocation.canonicalKey(Secret(text)) == Secret(standard))
         }
+        // What librados cannot take for a key it prints.
         for text in [
-            "", "==", "no key", "AQD+/w==", "hunter2:!", "AQD+/1tnAAAAABAA +/+//w==", "[client.cloud]\n key = AQD+/w==",
+            "", "==", "no key", "AQD+/w==", "hunter2:!", String(standard.dropFirst(4)), standard + "AAAA",
+            String(standard.dropLast(3).reversed()) + "w==",
+            Data([2] + head.dropFirst() + [UInt8](repeating: 1, count: 16))
+                .base64EncodedString(), "[client.cloud]\n key = \(standard)", standard.replacing("+", with: " "),
         ] {
             let error = await expect(.invalidArgument) { try RBDLocation.canonicalKey(Secret(text)) }
             #expect(error.map { !"\($0)".contains("hunter2") } ?? false)
