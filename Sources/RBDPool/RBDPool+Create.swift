@@ -68,8 +68,7 @@
                 if request.provisioning == .fat {
                     let volume = try await RBDVolume.open(.id(id), mode: .exclusive, connection)
                     try await closing(volume) { () async throws(StorageError) in
-                        try await volume.writeZeroes(0..<request.size, options: .keepAllocated)
-                        try await volume.flush()
+                        try await allocate(0..<request.size, of: volume)
                     }
                 }
                 try await enforce(request.qos, on: id, name, connection)

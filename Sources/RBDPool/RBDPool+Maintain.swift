@@ -44,15 +44,17 @@
         private func allocate(
             _ range: Range<UInt64>, of image: PoolImage, _ connection: RBDConnection
         ) async throws(StorageError) {
-            if let writer = attachments.writer(image.id) {
-                try await writer.writeZeroes(range, options: .keepAllocated)
-                return try await writer.flush()
-            }
+            if let writer = attachments.writer(image.id) { return try await allocate(range, of: writer) }
             let volume = try await RBDVolume.open(image.reference, mode: .exclusive, connection)
             try await closing(volume) { () async throws(StorageError) in
-                try await volume.writeZeroes(range, options: .keepAllocated)
-                try await volume.flush()
+                try await allocate(range, of: volume)
             }
+        }
+
+        /// Writes zeros that are stored, in parts each of which has the pool's deadline.
+        func allocate(_ range: Range<UInt64>, of volume: RBDVolume) async throws(StorageError) {
+            for part in range.parts(of: 64 << 20) { try await volume.writeZeroes(part, options: .keepAllocated) }
+            try await volume.flush()
         }
 
         /// Whether the object map is what it should be; the cluster checks everything else itself. A repair rebuilds it.
@@ -113,10 +115,29 @@
             return try await connection.withImage(image.reference, snapshot: reference.snapshot, what) {
                 (opened) async throws(StorageError) in
                 let isFast = try await opened.hasFastDifferences()
-                return try await opened.difference(in: 0..<size, since: snapshot, isFast: isFast).map { run in
-                    Extent(run.range, run.exists ? .data : .hole)
+                var extents: [Extent] = []
+                // Where every object has to be looked at, that takes long.
+                for part in (0..<size).parts(of: isFast ? 64 << 30 : 4 << 30) {
+                    extents += try await opened.difference(in: part, since: snapshot, isFast: isFast).map { run in
+                        Extent(run.range, run.exists ? .data : .hole)
+                    }
                 }
+                return extents
             }
+        }
+    }
+
+    extension Range<UInt64> {
+        /// The range in parts of at most `byteCount` bytes, which is a multiple of every object's size.
+        func parts(of byteCount: UInt64) -> [Range<UInt64>] {
+            var parts: [Range<UInt64>] = []
+            var position = lowerBound
+            while position < upperBound {
+                let end = Swift.min(upperBound, position.addingSaturating(byteCount - position % byteCount))
+                parts.append(position..<end)
+                position = end
+            }
+            return parts
         }
     }
 
