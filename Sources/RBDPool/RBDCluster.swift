@@ -1,4 +1,5 @@
 import BlockStorage
+import Foundation
 
 /// A Ceph cluster, a pool in it, and who asks: all that a connection takes.
 public struct RBDCluster: Sendable {
@@ -36,6 +37,13 @@ public struct RBDCluster: Sendable {
         self.key = key
         self.configurationFile = configurationFile
         self.keyring = keyring
+    }
+
+    /// Whether a text is a key of Ceph's: in base64, of the type AES (1), from a time of eight bytes, and with as many
+    /// bytes as it says, which are 16.
+    static func isKey(_ text: String) -> Bool {
+        guard let bytes = Data(base64Encoded: text), bytes.count == 28 else { return false }
+        return bytes.prefix(2).elementsEqual([1, 0]) && bytes[10..<12].elementsEqual([16, 0])
     }
 }
 

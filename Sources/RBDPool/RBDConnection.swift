@@ -225,8 +225,8 @@
                 // With no other way in, a key that is refused is an error at once.
                 try set("auth_client_required", "cephx")
                 try key.reveal { (text) throws(SystemError) in
-                    // Not by `set`, whose errors name what they are about.
-                    guard unsafe rados_conf_set(cluster, "key", text) == 0 else {
+                    // librados prints what it cannot read.
+                    guard RBDCluster.isKey(text), unsafe rados_conf_set(cluster, "key", text) == 0 else {
                         throw SystemError(.invalidArgument, "the key is not one")
                     }
                 }

@@ -24,7 +24,6 @@
         /// process of this host that died is broken; one that another host's process had is free when the cluster
         /// misses that, half a minute later.
         static func acquire(_ image: RBDImage) async throws(StorageError) -> RBDLock {
-            try await image.enableLock()
             var broken: String?
             if let owner = try await image.lockOwner() {
                 let holder = try await image.holder()
@@ -49,9 +48,14 @@
                 throw busy(image, try await image.holder(), owner)
             }
             try await waitForOthers(image, except: broken)
-            guard let address = try await image.lockOwner(), let holder = RBDHolder(address: address),
-                let metadata = holder.metadata
-            else { return RBDLock(image, isRecorded: false) }
+            guard let address = try await image.lockOwner() else {
+                throw StorageError(
+                    .conflict, "open volume", at: "\(image.connection.settings.pool)/\(image.name)",
+                    why: "its lock was broken just now")
+            }
+            guard let metadata = RBDHolder(address: address)?.metadata else {
+                return RBDLock(image, isRecorded: false)
+            }
             try await image.setMetadata(RBDHolder.metadataKey, metadata)
             return RBDLock(image, isRecorded: true)
         }
@@ -91,14 +95,16 @@
     }
 
     extension RBDImage {
-        /// Images as old versions of CloudStack made them have no exclusive lock: they get it.
-        fileprivate func enableLock() async throws(StorageError) {
+        /// Images as old versions of CloudStack made them have no exclusive lock: they get it. Returns whether this one did,
+        /// and has to be opened again to have it.
+        func enableLock() async throws(StorageError) -> Bool {
             unsafe try await call("rbd_update_features", "open volume") { handle throws(SystemError) in
                 var features: UInt64 = 0
                 try rbdChecked("rbd_get_features", Int(unsafe rbd_get_features(handle, &features)))
-                guard features & RBDFeatures.exclusiveLock == 0 else { return }
+                guard features & RBDFeatures.exclusiveLock == 0 else { return false }
                 try rbdChecked(
                     "rbd_update_features", Int(unsafe rbd_update_features(handle, RBDFeatures.exclusiveLock, 1)))
+                return true
             }
         }
 

@@ -33,9 +33,13 @@
             _ connection: RBDConnection
         ) async throws(StorageError) -> RBDVolume {
             let isExclusive = mode == .exclusive && snapshot == nil
-            let image = try await RBDImage.open(
+            var image = try await RBDImage.open(
                 name, label: label, snapshot: snapshot, isReadOnly: !isExclusive, connection)
             do throws(StorageError) {
+                if isExclusive, try await image.enableLock() {
+                    try await image.close()
+                    image = try await RBDImage.open(name, label: label, isReadOnly: false, connection)
+                }
                 let lock = isExclusive ? try await RBDLock.acquire(image) : nil
                 let facts = unsafe try await image.call("rbd_get_size", "open volume") { handle throws(SystemError) in
                     var size: UInt64 = 0

@@ -15,6 +15,14 @@
             #expect(RBDAddresses.text("2001:db8::1", port: 3300) == "v2:[2001:db8::1]:3300")
         }
 
+        @Test("Only what is a key reaches librados, which prints anything else")
+        func keys() {
+            #expect(RBDCluster.isKey("AQBW/R9ntZHBARAAGwXwHmmxdVGfZIjNJ7HBVw=="))
+            #expect(!RBDCluster.isKey("Nq5+hM/c9Yb3RzKe71uL"))
+            #expect(!RBDCluster.isKey("rubbish"))
+            #expect(!RBDCluster.isKey(""))
+        }
+
         @Test("Of several monitors one whose name is not known is left out")
         func unknownNames() throws {
             let monitors = [

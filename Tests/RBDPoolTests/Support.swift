@@ -40,10 +40,22 @@
             }
         }
 
+        private let directory = "/var/tmp/sluice-rbdpool-\(UUID().uuidString)"
+
+        /// `kill`, `pause`, `resume` or `restart`, of daemons such as `osd.0`.
+        func change(_ action: String, _ daemons: String...) throws {
+            let process = Process()
+            process.executableURL = Self.repository.appendingPathComponent("Fixtures/ceph")
+            process.arguments = [action, directory] + daemons
+            process.standardInput = FileHandle.nullDevice
+            try process.run()
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 0, "\(action) \(daemons)")
+        }
+
         private func start() throws -> Description {
             // The destructors of librados' library do not go with connections that are still open.
             on_exit({ status, _ in _exit(status) }, nil)
-            let directory = "/var/tmp/sluice-rbdpool-\(UUID().uuidString)"
             let output = Pipe()
             process.executableURL = Self.repository.appendingPathComponent("Fixtures/ceph")
             process.arguments = ["start", directory, "--data-pool"]
@@ -80,7 +92,7 @@
     }
 
     extension TestCluster.Description {
-        fileprivate func settings(_ user: String, keyFile: String) throws -> RBDCluster {
+        func settings(_ user: String, keyFile: String) throws -> RBDCluster {
             let key = try String(contentsOfFile: keyFile, encoding: .utf8)
             return RBDCluster(
                 monitors: [], pool: pool, user: user, key: Secret(key.trimmingCharacters(in: .whitespacesAndNewlines)),
