@@ -223,6 +223,46 @@
             try await pool.deleteVolume(name, policy: .refuse)
         }
 
+        @Test(
+            "An operation that is cancelled at any of its calls is undone, and nothing stays recorded",
+            .timeLimit(.minutes(5)))
+        func cancelled() async throws {
+            let intents = RecordedIntents()
+            let pool = try await RBDPool.test { $0.intents = intents }
+            let source = newName()
+            _ = try await pool.createVolume(source, CreateRequest(size: size, format: .raw))
+            try await pool.fill(source, 1)
+            for number in stride(from: 1, through: 37, by: 4) {
+                let name = newName("cancelled")
+                let operation = Locked<(calls: Int, task: Task<Void, Never>?)>((0, nil))
+                let counted = try await RBDPool.test { options in
+                    options.intents = intents
+                    options.observer = { _ in
+                        let task = operation.withLock { operation in
+                            operation.calls += 1
+                            return operation.calls == number ? operation.task : nil
+                        }
+                        task?.cancel()
+                    }
+                }
+                let task = operation.withLock { operation in
+                    let task = Task {
+                        _ = try? await counted.cloneVolume(
+                            VolumeReference(source), as: name, CloneRequest(isFull: true))
+                    }
+                    operation = (0, task)
+                    return task
+                }
+                await task.value
+                #expect(intents.open.isEmpty, "cancelled at call \(number)")
+                try await pool.deleteVolume(name, policy: .refuse)
+            }
+            let connection = try await pool.connection
+            try await pool.deleteVolume(source, policy: .refuse)
+            let declared = try await RBDDeclarations(connection: connection).all("test").values
+            #expect(!declared.contains { RBDOrigin($0.origin)?.name.hasPrefix("cancelled-") == true })
+        }
+
         @Test("Every operation ends what it recorded, also one that fails")
         func intentsEnd() async throws {
             let intents = RecordedIntents()
