@@ -26,6 +26,7 @@ admin_rbd() { rbd --conf "$(about "$1" confPath)" --pool cloudstack "${@:2}"; }
 admin_rados() { rados --conf "$(about "$1" confPath)" --pool cloudstack "${@:2}"; }
 # remains NAME: the objects of images; none when every image is gone, with what was half made of it.
 remains() { admin_rados "$1" ls | grep -E '^rbd_(data|header|id|object_map)\.' || true; }
+nothing_remains() { [ -z "$(remains "$1")" ]; }
 admin_ceph() { ceph --conf "$(about "$1" confPath)" "${@:2}"; }
 # add_pool POOL CLUSTER [PARAMETERS]: registers the cluster's pool with its restricted key.
 add_pool() {

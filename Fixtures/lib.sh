@@ -117,7 +117,7 @@ boot_guest() {
     local log=$1 kernel_arguments=$2
     shift 2
     choose_accelerator
-    timeout "${guest_deadline:-240}" qemu-system-x86_64 -accel "$SLUICE_ACCELERATOR" -m 512 -smp 1 \
+    timeout --kill-after=10 "${guest_deadline:-240}" qemu-system-x86_64 -accel "$SLUICE_ACCELERATOR" -m 512 -smp 1 \
         -nodefaults -display none -no-reboot -serial "file:$log" \
         -kernel "$cache/vmlinuz" -initrd "$cache/initrd" \
         -append "console=ttyS0 root=/dev/vda rw init=/sbin/testinit panic=1 quiet $kernel_arguments" \
