@@ -200,6 +200,38 @@ extension ConformanceTest {
             try await context.verify(VolumeReference(copy), model, "of the snapshot's copy")
         },
         ConformanceTest(
+            "data/changed-extents", "What is not reported as changed since a snapshot is as it was then.",
+            needs: [.snapshot, .changedExtents]
+        ) { context in
+            let pool = context.pool
+            let (name, filled) = try await context.createFilled(size: context.size * 4)
+            _ = try await pool.createSnapshot("first", of: name)
+            try expectEqual(
+                try await pool.changedExtents(of: VolumeReference(name), since: "first"), [], "changes at once")
+            var model = filled
+            try await context.with(VolumeReference(name), .exclusive) { try await model.mutate($0, operations: 5) }
+            let changes = try await pool.changedExtents(of: VolumeReference(name), since: "first")
+            let old = try await context.open(VolumeReference(name, snapshot: "first"), .readOnly)
+            let new = try await context.open(VolumeReference(name), .readOnly)
+            var position: UInt64 = 0
+            for range in changes.map(\.range) + [new.geometry.size..<new.geometry.size] {
+                try expect(range.lowerBound >= position, "the changes are not in order: \(changes)")
+                for start in stride(from: position, to: range.lowerBound, by: 1 << 20) {
+                    let count = Int(min(range.lowerBound - start, 1 << 20))
+                    let (before, after) = (
+                        try await old.bytes(at: start, count: count), try await new.bytes(at: start, count: count)
+                    )
+                    try expect(before == after, "what has changed at \(start) is not reported")
+                }
+                position = range.upperBound
+            }
+            try await old.close()
+            try await new.close()
+            try await expectError(.notFound, from: "changes since a snapshot that is not there") {
+                try await pool.changedExtents(of: VolumeReference(name), since: "none")
+            }
+        },
+        ConformanceTest(
             "data/protected-snapshot", "A protected snapshot is not deleted.", needs: [.snapshot, .protect]
         ) {
             context in

@@ -168,6 +168,11 @@ extension ConformanceTest {
                     try await pool.createSnapshot("s", of: name)
                 }
             }
+            if !pool.can(.changedExtents, context.format) {
+                try await expectError(.notSupported, from: "asking what has changed") {
+                    try await pool.changedExtents(of: VolumeReference(name), since: "s")
+                }
+            }
             if !pool.can(.linkedClone, context.format) {
                 try await expectError(.notSupported, from: "a linked clone") {
                     try await pool.cloneVolume(VolumeReference(name), as: context.newName(), CloneRequest())
