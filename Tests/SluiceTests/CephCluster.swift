@@ -34,6 +34,15 @@
             return try JSONDecoder().decode(CephCluster.self, from: line)
         }
 
+        /// Ends at once what the cluster keeps for half a minute of clients that died with the image open. Nobody else
+        /// may have it open.
+        func forgetWatchers(of image: String) throws {
+            for line in try ask("rbd", "status", image) {
+                guard let word = line.split(separator: " ").first(where: { $0.contains("watcher=") }) else { continue }
+                _ = try ask("ceph", "osd", "blocklist", "add", String(word.drop { $0 != "=" }.dropFirst()))
+            }
+        }
+
         struct Failure: Error {
             let command: String
             let arguments: [String]
@@ -50,7 +59,9 @@
         func ask(_ command: String, _ arguments: String...) throws -> [String] {
             let process = Process()
             process.executableURL = URL(filePath: "/usr/bin/env")
-            process.arguments = [command, "--conf", confPath, "--keyring", adminKeyring, "--pool", pool] + arguments
+            process.arguments =
+                [command, "--conf", confPath, "--keyring", adminKeyring] + (command == "ceph" ? [] : ["--pool", pool])
+                + arguments
             let output = Pipe()
             process.standardOutput = output
             process.standardError = FileHandle.nullDevice

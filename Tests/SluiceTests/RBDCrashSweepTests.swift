@@ -120,6 +120,8 @@
         func check(
             _ place: String, sourceLocation: SourceLocation = #_sourceLocation
         ) async throws -> WorkflowSweep.Outcome? {
+            // Who died as it opened the image would be taken for alive for half a minute.
+            if workflow == .revert { try site.cluster.forgetWatchers(of: "disk") }
             let host = try await site.host()
             let found = try await site.state(host)
             let outcome: WorkflowSweep.Outcome? = found == after ? .done : found == before ? .undone : nil
