@@ -132,7 +132,7 @@ cp -a "$work/pool" "$work/seen/pool"
 
 nothing_shows
 echo "  $runs commands at the level trace: $(cat "$work/scanned") of output, logs, argument lists, catalog, home and" \
-    "pool, and neither secret in any of 19 forms"
+    "pool, and neither secret in any form"
 
 # The scan finds what is there: each form, in each kind of place.
 for place in 1.out 1.err 1.exec serve.log metrics.txt home/catalog.sqlite; do
