@@ -107,6 +107,27 @@
             }
         }
 
+        /// Removes what librbd has moved to the image's trash, which is the first step of a removal, and of nothing but
+        /// snapshots of that name where one is given. What clones read through stays: it goes with the last of them.
+        func emptyTrash(of name: String? = nil) async throws(StorageError) {
+            for snapshot in try await snapshots() where snapshot.owner == .trash {
+                unsafe try await call("rbd_snap_remove_by_id", "delete snapshot") { handle throws(SystemError) in
+                    if let name {
+                        var text = [CChar](repeating: 0, count: 4096)
+                        let result = unsafe rbd_snap_get_trash_namespace(handle, snapshot.id, &text, text.count)
+                        if result == -ENOENT { return }
+                        try rbdChecked("rbd_snap_get_trash_namespace", Int(result))
+                        let original = String(
+                            decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                        guard original == name else { return }
+                    }
+                    let result = unsafe rbd_snap_remove_by_id(handle, snapshot.id)
+                    if result == -ENOENT || result == -EBUSY { return }
+                    try rbdChecked("rbd_snap_remove_by_id", Int(result))
+                }
+            }
+        }
+
         /// Protects a snapshot, or gives that up: what is so already stays so. A snapshot that is not there throws
         /// `notFound`, unless its protection is to be given up.
         func setProtected(_ isProtected: Bool, _ name: String) async throws(StorageError) {

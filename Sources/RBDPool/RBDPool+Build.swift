@@ -19,6 +19,8 @@
             static let settles = "settles"
             /// The snapshot that an image is reverted to.
             static let target = "target"
+            /// The snapshot that is removed.
+            static let removed = "removed"
             /// The other name of an image that is renamed.
             static let newName = "newName"
         }

@@ -102,7 +102,8 @@
             do throws(StorageError) {
                 try await connection.withImage(image.reference, what) { (opened) async throws(StorageError) in
                     try self.refuse(try await opened.children(), what, image.name, connection)
-                    let foreign = try await opened.snapshots().filter { !$0.isUsers }
+                    // What nothing reads through any more has only been left in the trash.
+                    let foreign = try await opened.snapshots().filter { !$0.isUsers && $0.owner != .trash }
                     guard foreign.isEmpty else {
                         let list = foreign.prefix(20).map { "\($0.name) (\($0.owner.rawValue))" }
                         throw self.failure(

@@ -29,6 +29,9 @@
             if let target = intent.details[Detail.target], let id = intent.details[Detail.images] {
                 try await finishReverting(id, to: target, connection)
             }
+            if let removed = intent.details[Detail.removed], let id = intent.details[Detail.images] {
+                try await finishRemoving(removed, of: id, connection)
+            }
             if let id = intent.details[Detail.settles] {
                 try await settle(PoolImage(name: intent.volume, id: id), "recover", connection)
             }
@@ -58,6 +61,20 @@
                 }
             }
             try await removeTemporary(temporary, builtFor: name, client, connection)
+        }
+
+        /// A snapshot that librbd has moved to its trash on the way is nobody's any more.
+        private func finishRemoving(
+            _ snapshot: String, of id: String, _ connection: RBDConnection
+        ) async throws(StorageError) {
+            do throws(StorageError) {
+                try await connection.withImage(.id(id), isReadOnly: false, "delete snapshot") {
+                    (image) async throws(StorageError) in try await image.emptyTrash(of: snapshot)
+                }
+            } catch {
+                // The image is gone.
+                if error.code != .notFound { throw error }
+            }
         }
 
         /// A volume that is half what it was at a snapshot is no use to anybody.
@@ -102,6 +119,7 @@
                         try await image.setProtected(false, snapshot.name)
                         try await image.removeSnapshot(snapshot.name)
                     }
+                    try await image.emptyTrash()
                 }
             } catch {
                 // It was not finished, or is half gone.

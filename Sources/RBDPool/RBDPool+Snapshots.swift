@@ -82,7 +82,9 @@
                 }
                 try refuse(children, what, place, connection)
                 guard !found.isProtected || isForClone else { throw failure(.busy, what, place, "it is protected") }
-                try await changing(image, "unsnapshot", connection) { (opened) async throws(StorageError) in
+                let details = [Detail.removed: snapshot]
+                try await changing(image, "unsnapshot", connection, details: details) {
+                    (opened) async throws(StorageError) in
                     if found.isProtected { try await opened.setProtected(false, snapshot) }
                     try await opened.removeSnapshot(snapshot)
                     if isForClone { try await opened.removeMetadata(Self.protectionKey(snapshot)) }
@@ -183,9 +185,10 @@
         /// given; declares what it has after that.
         private func changing(
             _ image: PoolImage, _ operation: String, _ connection: RBDConnection, room: UInt64? = nil,
-            _ body: (RBDImage) async throws(StorageError) -> Void
+            details: [String: String] = [:], _ body: (RBDImage) async throws(StorageError) -> Void
         ) async throws(StorageError) {
-            try await settling(image, operation, connection, room: room) { () async throws(StorageError) in
+            try await settling(image, operation, connection, room: room, details: details) {
+                () async throws(StorageError) in
                 try await withWriter(image, "change snapshots", connection, body)
             }
         }

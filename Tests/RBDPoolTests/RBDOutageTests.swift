@@ -6,7 +6,7 @@
     @testable import RBDPool
 
     /// On a cluster of its own, because it is stopped.
-    @Suite("A cluster that does not answer")
+    @Suite("A cluster that does not answer", .serialized)
     struct RBDOutageTests {
         private static let size = 4096
 
