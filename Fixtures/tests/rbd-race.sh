@@ -57,6 +57,11 @@ openssl rand 8388608 >"$work/random.raw"
 qemu-img convert -f raw -O qcow2 "$work/random.raw" "$work/random.qcow2"
 for ((round = 1; round <= rounds; round++)); do
     SLUICE_HOME=$work/host1 sluice template import "p/t$round" "$work/random.qcow2" --format qcow2 >/dev/null
+    # As CloudStack imports templates, or as a host left it that died while it made the snapshot.
+    admin_rbd ceph snap unprotect "t$round@cloudstack-base-snap" >"$work/unprotect.log" 2>&1
+    if [ $((round % 2)) -eq 1 ]; then
+        admin_rbd ceph snap rm --no-progress "t$round@cloudstack-base-snap" >"$work/remove.log" 2>&1
+    fi
     started=$EPOCHREALTIME
     clone_all "t$round" 1 >"$work/clones1.log" 2>&1 &
     first=$!
