@@ -42,7 +42,7 @@ import Testing
         try await shell.fails("invalidArgument", "pool", "add", "p", "/srv")
         try await shell.fails("invalidArgument", "pool", "add", "../p", "dir:///tmp")
         try await shell.fails("invalidArgument", "pool", "add", "p", "dir:///tmp?deadline=0")
-        try await shell.fails("notSupported", "pool", "add", "p", "rbd://admin@mon/pool")
+        try await shell.fails("notSupported", "pool", "add", "p", "element://admin@mvip/pool")
         let shared = try await shell.fails(
             "invalidArgument", "pool", "add", "p", "sharedmountpoint://\(shell.directory)")
         #expect(shared.error.contains("mount"))
@@ -53,7 +53,7 @@ import Testing
     func secrets() async throws {
         let shell = try TestShell()
         let results = [
-            try await shell.fails("notSupported", "pool", "add", "p", "rbd://admin:hunter2@mon/pool"),
+            try await shell.fails("invalidArgument", "pool", "add", "p", "rbd://admin:hunter2@mon/pool"),
             try await shell.fails("invalidArgument", "pool", "add", "p", "dir://u:hunter2@h/p"),
             try await shell.fails("invalidArgument", "pool", "add", "p", "MVIP=1.2.3.4;clusterAdminPassword=hunter2"),
             try await shell.fails(
