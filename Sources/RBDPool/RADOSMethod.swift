@@ -89,12 +89,15 @@
                 result = Int(unsafe rados_aio_get_return_value(completion))
             }
             if result == -Int(ENOENT) { return .success(nil) }
-            if result < 0 { return .failure(SystemError(Errno(rawValue: CInt(-result)), "rados_aio_read_op_operate")) }
+            if result < 0 {
+                return .failure(
+                    SystemError(Errno(rawValue: CInt(truncatingIfNeeded: 0 &- result)), "rados_aio_read_op_operate"))
+            }
             return .success(
                 methods.indices.map { index in
                     let failure = unsafe results[index]
                     if failure < 0 {
-                        return .failure(SystemError(Errno(rawValue: -failure), "rbd.\(methods[index].name)"))
+                        return .failure(SystemError(Errno(rawValue: 0 &- failure), "rbd.\(methods[index].name)"))
                     }
                     return unsafe .success(
                         [UInt8](

@@ -36,8 +36,14 @@
                 guard let page else { return nil }
                 all.merge(page.values) { _, new in new }
                 guard let next = page.last else { return all }
+                // A key with a NUL, which ends where it is asked for what follows it.
+                guard next != last else { throw Self.notText(name, what) }
                 last = next
             }
+        }
+
+        private static func notText(_ name: String, _ what: String) -> StorageError {
+            StorageError(.corrupt, what, at: name, why: "a key of its map is no text")
         }
 
         private static let pageSize: UInt64 = 1024
@@ -70,8 +76,10 @@
                         "rados_omap_get_next",
                         Int(unsafe rados_omap_get_next2(iterator, &key, &value, &keyCount, &valueCount)))
                     guard let key = unsafe key else { break }
-                    let text = unsafe String(
-                        decoding: UnsafeRawBufferPointer(start: key, count: keyCount), as: UTF8.self)
+                    guard
+                        let text = unsafe String(
+                            validating: UnsafeRawBufferPointer(start: key, count: keyCount), as: UTF8.self)
+                    else { throw SystemError(.illegalByteSequence, "a key that is no text") }
                     values[text] = unsafe [UInt8](UnsafeRawBufferPointer(start: value, count: valueCount))
                     last = text
                 }

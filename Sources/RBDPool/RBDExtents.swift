@@ -59,7 +59,7 @@
                 let result = unsafe withUnsafeMutablePointer(to: &runs) { list in
                     // Sound: the callback runs during the call only, on one thread at a time.
                     unsafe rbd_diff_iterate2(
-                        handle, snapshot, range.lowerBound, UInt64(range.count), 1, isFast ? 1 : 0,
+                        handle, snapshot, range.lowerBound, range.upperBound - range.lowerBound, 1, isFast ? 1 : 0,
                         { offset, byteCount, exists, list in
                             let end = offset.addingReportingOverflow(UInt64(byteCount))
                             if !end.overflow, byteCount > 0 {

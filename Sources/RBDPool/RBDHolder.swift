@@ -23,9 +23,9 @@
         /// This process. Reads a few files of `/proc`, which never wait.
         init?(address: String) {
             let process = ProcessInfo.processInfo
-            guard let start = Self.start(of: process.processIdentifier), let (boot, namespace) = Self.kernel else {
-                return nil
-            }
+            guard case .started(let start) = Self.state(of: process.processIdentifier),
+                let (boot, namespace) = Self.kernel
+            else { return nil }
             self.address = address
             host = process.hostName
             program = process.processName
@@ -49,10 +49,26 @@
 
         /// Whether the process was one of this host and is gone. False where that cannot be known.
         var isDead: Bool {
-            guard let (boot, namespace) = Self.kernel, boot == self.boot, namespace == self.namespace else {
-                return false
+            guard isVisible else { return false }
+            // A process of another user answers with EPERM.
+            if kill(processID, 0) != 0, errno == ESRCH { return true }
+            return switch Self.state(of: processID) {
+            case .unknown: false
+            case .zombie: true
+            case .started(let time): time != processStart
             }
-            return Self.start(of: processID) != processStart
+        }
+
+        /// Whether the process is one of this host and runs. False where that cannot be known.
+        var isAlive: Bool { isVisible && Self.state(of: processID) == .started(processStart) }
+
+        /// Whether it is this very process.
+        var isThisProcess: Bool { isAlive && processID == getpid() }
+
+        /// Whether its number means the same process here as there.
+        private var isVisible: Bool {
+            guard let (boot, namespace) = Self.kernel, processID > 0 else { return false }
+            return boot == self.boot && namespace == self.namespace
         }
 
         private static let kernel: (boot: String, namespace: String)? = {
@@ -62,15 +78,24 @@
             return (boot.trimmingCharacters(in: .whitespacesAndNewlines), namespace)
         }()
 
-        /// Field 22 of `/proc/PID/stat`; the second may have spaces and parentheses of its own.
-        private static func start(of process: Int32) -> UInt64? {
+        private enum State: Equatable {
+            /// Nothing can be read of it, for whatever reason.
+            case unknown
+            /// It has let go of everything.
+            case zombie
+            /// It began at this tick.
+            case started(UInt64)
+        }
+
+        /// Fields 3 and 22 of `/proc/PID/stat`; the second may have spaces and parentheses of its own.
+        private static func state(of process: Int32) -> State {
             guard let status = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
                 let end = status.lastIndex(of: ")")
-            else { return nil }
+            else { return .unknown }
             let fields = status[status.index(after: end)...].split(separator: " ")
-            // A zombie has let go of everything.
-            guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
-            return UInt64(fields[19])
+            guard fields.count > 19 else { return .unknown }
+            if fields[0] == "Z" || fields[0] == "X" { return .zombie }
+            return UInt64(fields[19]).map { .started($0) } ?? .unknown
         }
     }
 

@@ -27,7 +27,21 @@
         /// For people, and in errors: the image's name when it was opened.
         let name: String
         let isReadOnly: Bool
-        private let isClosed = Locked(false)
+        private let use = Locked(Use())
+
+        /// Calls that run, though nobody may wait for them any more, and whether the image is to be closed after them.
+        private struct Use: Sendable {
+            var calls = 0
+            var isClosing = false
+            var isClosed = false
+
+            /// Whether it is to be closed now, which it is from then on.
+            mutating func takeClose() -> Bool {
+                guard isClosing, !isClosed, calls == 0 else { return false }
+                isClosed = true
+                return true
+            }
+        }
         /// What librbd counts finished requests with, from `startEvents` to the image's end.
         private let events = Locked<EventCounter?>(nil)
 
@@ -71,7 +85,7 @@
         }
 
         deinit {
-            guard !isClosed.withLock({ $0 }) else { return }
+            guard !use.withLock({ $0.isClosing }) else { return }
             let opened = unsafe Opened(handle: handle)
             let connection = connection
             let events = events.withLock { $0 }
@@ -88,8 +102,27 @@
             _ body: @escaping @Sendable (rbd_image_t) throws(SystemError) -> Result
         ) async throws(StorageError) -> Result {
             try await connection.call(name, what, at: self.name, mustRun: mustRun) { _ throws(SystemError) in
-                try unsafe body(self.handle)
+                try self.begin()
+                defer { self.end() }
+                return try unsafe body(self.handle)
             }
+        }
+
+        private func begin() throws(SystemError) {
+            let isOpen = use.withLock { use in
+                if !use.isClosing { use.calls += 1 }
+                return !use.isClosing
+            }
+            if !isOpen { throw SystemError(.badFileDescriptor, "the image is closed") }
+        }
+
+        /// The last call closes an image that is to be closed: also one that was late, and whose caller has done that.
+        private func end() {
+            let isLast = use.withLock { use in
+                use.calls -= 1
+                return use.takeClose()
+            }
+            if isLast { _ = unsafe rbd_close(handle) }
         }
 
         /// As `call`, for what may take long: `body` gives librbd `rbdProgress` and the pointer that it gets.
@@ -98,20 +131,23 @@
             _ body: @escaping @Sendable (rbd_image_t, UnsafeMutableRawPointer) throws(SystemError) -> Result
         ) async throws(StorageError) -> Result {
             unsafe try await connection.longCall(name, what, at: self.name) { _, progress throws(SystemError) in
-                try unsafe body(self.handle, progress)
+                try self.begin()
+                defer { self.end() }
+                return try unsafe body(self.handle, progress)
             }
         }
 
         /// Closes the image, once; no request may be in flight. It is closed however late, though the call ends at the
-        /// deadline.
+        /// deadline, and not before calls that are late themselves have ended.
         func close() async throws(StorageError) {
-            let wasClosed = isClosed.withLock { isClosed in
-                defer { isClosed = true }
-                return isClosed
+            let isFirst = use.withLock { use in
+                defer { use.isClosing = true }
+                return !use.isClosing
             }
-            if wasClosed { return }
-            unsafe try await call("rbd_close", "close volume", mustRun: true) { handle throws(SystemError) in
-                _ = try rbdChecked("rbd_close", Int(unsafe rbd_close(handle)))
+            guard isFirst else { return }
+            try await connection.call("rbd_close", "close volume", at: name, mustRun: true) { _ throws(SystemError) in
+                guard self.use.withLock({ $0.takeClose() }) else { return }
+                try rbdChecked("rbd_close", Int(unsafe rbd_close(self.handle)))
             }
         }
 

@@ -14,7 +14,8 @@
 
         /// How long others that have the image open, and not locked, may take to go: operations on it open it for a
         /// moment.
-        private static let patience = Duration.seconds(2)
+        /// Not the same for all, so that of two that wait for each other one goes first.
+        private static var patience: Duration { .milliseconds(Int64.random(in: 500...2000)) }
 
         private init(_ image: RBDImage, isRecorded: Bool) { (self.image, self.isRecorded) = (image, isRecorded) }
 
@@ -36,6 +37,9 @@
                 }
                 // Else it is dead, and librbd breaks its lock.
             }
+            // From the moment that this client has the lock librbd refuses it to who has the image open, and writes then:
+            // so nobody may have it open before, or come meanwhile.
+            try await waitForOthers(image, except: broken)
             do throws(StorageError) {
                 unsafe try await image.call("rbd_lock_acquire", "open volume") { handle throws(SystemError) in
                     _ = try rbdChecked(
@@ -58,6 +62,15 @@
             }
             try await image.setMetadata(RBDHolder.metadataKey, metadata)
             return RBDLock(image, isRecorded: true)
+        }
+
+        /// Gives an image that has no exclusive lock one, as old versions of CloudStack made them, while nobody else has it
+        /// open. Returns whether it did, and the image has to be opened again to have it.
+        static func enable(on image: RBDImage) async throws(StorageError) -> Bool {
+            guard try await !image.hasLock() else { return false }
+            try await waitForOthers(image, except: nil)
+            try await image.enableLock()
+            return true
         }
 
         private static func waitForOthers(_ image: RBDImage, except broken: String?) async throws(StorageError) {
@@ -95,16 +108,18 @@
     }
 
     extension RBDImage {
-        /// Images as old versions of CloudStack made them have no exclusive lock: they get it. Returns whether this one did,
-        /// and has to be opened again to have it.
-        func enableLock() async throws(StorageError) -> Bool {
-            unsafe try await call("rbd_update_features", "open volume") { handle throws(SystemError) in
+        fileprivate func hasLock() async throws(StorageError) -> Bool {
+            unsafe try await call("rbd_get_features", "open volume") { handle throws(SystemError) in
                 var features: UInt64 = 0
                 try rbdChecked("rbd_get_features", Int(unsafe rbd_get_features(handle, &features)))
-                guard features & RBDFeatures.exclusiveLock == 0 else { return false }
-                try rbdChecked(
+                return features & RBDFeatures.exclusiveLock != 0
+            }
+        }
+
+        fileprivate func enableLock() async throws(StorageError) {
+            unsafe try await call("rbd_update_features", "open volume") { handle throws(SystemError) in
+                _ = try rbdChecked(
                     "rbd_update_features", Int(unsafe rbd_update_features(handle, RBDFeatures.exclusiveLock, 1)))
-                return true
             }
         }
 

@@ -12,6 +12,8 @@
             static let images = "images"
             /// The id of the cluster's client that does it.
             static let client = "client"
+            /// The process that does it, as `RBDHolder` describes it.
+            static let process = "process"
             /// The image, by its id, that gets the snapshot `snapshot` for a clone to read through.
             static let source = "source"
             static let snapshot = "snapshot"
@@ -19,10 +21,22 @@
             static let settles = "settles"
             /// The snapshot that an image is reverted to.
             static let target = "target"
+            /// Who has the image locked for that, as the cluster names it.
+            static let owner = "owner"
             /// The snapshot that is removed.
             static let removed = "removed"
             /// The other name of an image that is renamed.
             static let newName = "newName"
+        }
+
+        /// An operation of this process.
+        func intent(
+            _ operation: String, of volume: String, _ details: [String: String], _ connection: RBDConnection
+        ) -> Intent {
+            var intent = Intent(operation: operation, pool: name, volume: volume, details: details)
+            intent.details[Detail.client] = "\(connection.instance)"
+            intent.details[Detail.process] = RBDHolder(address: "")?.metadata
+            return intent
         }
 
         /// Runs `body` after it is recorded what is going to happen. When it fails, what it did is undone.
@@ -30,8 +44,7 @@
             _ operation: String, of volume: String, _ details: [String: String], _ connection: RBDConnection,
             _ body: () async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
-            var intent = Intent(operation: operation, pool: name, volume: volume, details: details)
-            intent.details[Detail.client] = "\(connection.instance)"
+            let intent = intent(operation, of: volume, details, connection)
             let token = try await options.intents?.begin(intent)
             let result: Result
             do throws(StorageError) {

@@ -171,6 +171,7 @@
         private func copy(
             _ source: VolumeReference, as name: String, size: UInt64, _ qos: QoSPolicy?, _ connection: RBDConnection
         ) async throws(StorageError) {
+            let (image, _) = try await findManaged(source.name, "clone volume", connection)
             let original = try await openVolume(source, mode: .readOnly)
             try await closing(original) { () async throws(StorageError) in
                 let declaration = Declaration(.volume, .raw, bytes: size, qos: qos)
@@ -181,9 +182,27 @@
                     try await closing(copy) { () async throws(StorageError) in
                         _ = try await original.copy(to: copy, CopyOptions(destinationReadsZero: true))
                     }
+                    // Of an image that another host deletes what is gone reads as zeros, and its name goes first.
+                    try await checkPresent(source, image.id, name, connection)
                     try await enforce(qos, on: id, name, connection)
                 }
             }
+        }
+
+        /// Throws `conflict` unless what was copied is still there.
+        private func checkPresent(
+            _ source: VolumeReference, _ id: String, _ name: String, _ connection: RBDConnection
+        ) async throws(StorageError) {
+            let what = "clone volume"
+            do throws(StorageError) {
+                if let image = try await findIfPresent(source.name, what, connection), image.id == id {
+                    if let snapshot = source.snapshot { _ = try await find(snapshot, of: image, what, connection) }
+                    return
+                }
+            } catch {
+                guard error.code == .notFound else { throw error }
+            }
+            throw failure(.conflict, what, name, "\(source) was deleted while it was copied")
         }
 
         /// How many images an image reads through, as far as they are in this pool.

@@ -46,6 +46,7 @@
             _ image: PoolImage, _ what: String, _ connection: RBDConnection
         ) async throws(StorageError) {
             try await checkDeletable(image, what, connection)
+            let directory = RBDDirectory(connection: connection)
             let temporary = PoolImage.temporaryName()
             var details = [Detail.temporary: temporary, Detail.images: image.id]
             let helper = try await helperParent(of: image.id, connection)
@@ -61,7 +62,13 @@
                 } catch {
                     // An image without a header, as something else has left it, has nothing but its name.
                     guard error.code == .notFound else { throw error }
+                    guard try await directory.id(of: image.name, what) == image.id else { return }
                     return try await removeTemporary(image.name, builtFor: image.name, nil, connection)
+                }
+                guard try await directory.id(of: temporary, what) == image.id else {
+                    // Another host has given the name to another image meanwhile.
+                    try await connection.rename(temporary, to: image.name)
+                    throw failure(.conflict, what, image.name, "it was replaced at this moment")
                 }
                 do throws(StorageError) {
                     try await checkDeletable(image, what, connection)
@@ -96,7 +103,7 @@
         }
 
         /// Throws `busy`, naming them, while clones read through the image, or it has snapshots that others own.
-        private func checkDeletable(
+        func checkDeletable(
             _ image: PoolImage, _ what: String, _ connection: RBDConnection
         ) async throws(StorageError) {
             do throws(StorageError) {
@@ -131,10 +138,20 @@
         private func moveToTrash(_ image: PoolImage, _ connection: RBDConnection) async throws(StorageError) {
             try await recording("trash", of: image.name, [Detail.images: image.id], connection) {
                 () async throws(StorageError) in
+                try await checkName(of: image, "delete volume", connection)
                 try await uncancelled { () async throws(StorageError) in
                     try await connection.moveToTrash(image.name)
                     try await self.undeclare(image.id, "delete volume", connection)
                 }
+            }
+        }
+
+        /// Throws `conflict` where another host has given the image's name to another one meanwhile.
+        private func checkName(
+            of image: PoolImage, _ what: String, _ connection: RBDConnection
+        ) async throws(StorageError) {
+            guard try await RBDDirectory(connection: connection).id(of: image.name, what) == image.id else {
+                throw failure(.conflict, what, image.name, "it was replaced at this moment")
             }
         }
 
@@ -174,6 +191,7 @@
                     try await checkUnused(image, what, connection)
                     let details = [Detail.newName: newName, Detail.images: image.id]
                     try await recording("rename", of: name, details, connection) { () async throws(StorageError) in
+                        try await checkName(of: image, what, connection)
                         try await publish(name, as: newName, connection)
                     }
                 }

@@ -92,7 +92,15 @@
             if attachments.isOpen(image.id) { throw failure(.busy, what, volume, "this process has it open") }
             try await connection.withImage(image.reference, isReadOnly: false, what) {
                 (opened) async throws(StorageError) in
-                if let owner = try await opened.lockOwner() { try await opened.breakLock(of: owner) }
+                let owner = try await opened.lockOwner()
+                if let owner { try await opened.breakLock(of: owner) }
+                // Operations of other hosts have it open for a moment, and are not to be shut out.
+                let end = ContinuousClock.now + .seconds(2)
+                while ContinuousClock.now < end,
+                    try await opened.watchers().contains(where: { $0.id != connection.instance && $0.address != owner })
+                {
+                    await IOExecutor.sleep(for: .milliseconds(50))
+                }
                 for watcher in try await opened.watchers() where watcher.id != connection.instance {
                     try await connection.exclude(watcher.address)
                 }

@@ -6,12 +6,18 @@
         /// Undoes what was built, and finishes what was taken apart, by the temporary name in the intent. What has its
         /// own name stays as it is: it is complete, and may be somebody's by now.
         ///
-        /// Throws `timedOut` while a call of this process is late: it may still make what would be looked for now.
+        /// Throws `timedOut` while a call of this process is late: it may still make what would be looked for now; and
+        /// `busy` while the process that has recorded it lives.
         public func recover(_ intent: Intent) async throws(StorageError) {
             if let overdue = source.blocking.deadline?.overdue {
                 throw failure(
                     .timedOut, "recover", intent.volume,
                     "\(overdue.request) is late, and may still do what is to be undone: this is taken up again")
+            }
+            if let process = intent.details[Detail.process].flatMap(RBDHolder.init(metadata:)), process.isAlive,
+                !process.isThisProcess
+            {
+                throw failure(.busy, "recover", intent.volume, "\(process) is still at it")
             }
             let connection = try await connection
             let client = intent.details[Detail.client].flatMap { UInt64($0) }
@@ -20,14 +26,16 @@
             }
             if let temporary = intent.details[Detail.temporary] {
                 if intent.operation == Self.deletion {
-                    try await finishDeleting(temporary, intent.volume, client, connection)
+                    try await finishDeleting(
+                        temporary, intent.volume, intent.details[Detail.images], client, connection)
                 } else {
                     try await removeTemporary(temporary, builtFor: intent.volume, client, connection)
                 }
                 try await settleReservation(of: intent.volume, connection)
             }
             if let target = intent.details[Detail.target], let id = intent.details[Detail.images] {
-                try await finishReverting(id, to: target, connection)
+                let owner = intent.details[Detail.owner]
+                if client != connection.instance { try await finishReverting(id, to: target, owner, connection) }
             }
             if let removed = intent.details[Detail.removed], let id = intent.details[Detail.images] {
                 try await finishRemoving(removed, of: id, connection)
@@ -49,11 +57,16 @@
 
         /// A clone may have been made just before the image lost its name: then it gets that back.
         private func finishDeleting(
-            _ temporary: String, _ name: String, _ client: UInt64?, _ connection: RBDConnection
+            _ temporary: String, _ name: String, _ expected: String?, _ client: UInt64?, _ connection: RBDConnection
         ) async throws(StorageError) {
-            if let id = try await RBDDirectory(connection: connection).id(of: temporary, "delete volume") {
+            let what = "delete volume"
+            if let id = try await RBDDirectory(connection: connection).id(of: temporary, what) {
                 do throws(StorageError) {
+                    guard id == expected else {
+                        throw failure(.busy, what, name, "another image had got its name")
+                    }
                     try await evict(client, from: id, connection)
+                    try await checkDeletable(PoolImage(name: name, id: id), what, connection)
                     try await unprotectAll(of: id, connection)
                 } catch {
                     guard error.code == .busy else { throw error }
@@ -77,11 +90,16 @@
             }
         }
 
-        /// A volume that is half what it was at a snapshot is no use to anybody.
+        /// A volume that is half what it was at a snapshot is no use to anybody, until somebody else has taken it over:
+        /// then it has newer bytes. A dead client's lock stays until that happens.
         private func finishReverting(
-            _ id: String, to snapshot: String, _ connection: RBDConnection
+            _ id: String, to snapshot: String, _ owner: String?, _ connection: RBDConnection
         ) async throws(StorageError) {
             do throws(StorageError) {
+                let current = try await connection.withImage(.id(id), "revert volume") {
+                    (image) async throws(StorageError) in try await image.lockOwner()
+                }
+                guard let current, current == owner else { return }
                 let volume = try await RBDVolume.open(.id(id), mode: .exclusive, connection)
                 try await closing(volume) { () async throws(StorageError) in
                     try await volume.image.rollBack(to: snapshot)

@@ -108,7 +108,8 @@
                 // Nothing is recorded before the volume is this process's alone: who has it would lose what is newer.
                 let opened = try await RBDVolume.open(image.reference, mode: .exclusive, connection)
                 try await closing(opened) { () async throws(StorageError) in
-                    let details = [Detail.target: snapshot]
+                    let owner = try await opened.image.lockOwner() ?? ""
+                    let details = [Detail.target: snapshot, Detail.owner: owner]
                     try await settling(image, "revert", connection, room: room, details: details) {
                         () async throws(StorageError) in
                         try await opened.image.rollBack(to: snapshot)

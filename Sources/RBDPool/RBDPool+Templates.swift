@@ -10,8 +10,7 @@
             let connection = try await connection
             if try await findIfPresent(name, what, connection) != nil { throw taken(name) }
             let temporary = PoolImage.temporaryName()
-            var intent = Intent(operation: "import", pool: self.name, volume: name)
-            intent.details = [Detail.temporary: temporary, Detail.client: "\(connection.instance)"]
+            let intent = intent("import", of: name, [Detail.temporary: temporary], connection)
             let staging = Staging(intent: intent, token: try await options.intents?.begin(intent))
             do throws(StorageError) {
                 try await connection.createImage(temporary, size: size, layout)

@@ -46,6 +46,11 @@
             bytes.copy(from: unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(buffer.memory)))
         }
 
+        /// Whether nobody waits any more, for whatever reason.
+        var isAbandoned: Bool {
+            unsafe state.withLock { if case .abandoned = unsafe $0 { true } else { false } }
+        }
+
         /// Whether nobody waits any more, because it took too long.
         var isLate: Bool {
             state.withLock { if case .abandoned(true) = $0 { true } else { false } }
@@ -109,6 +114,10 @@
                 case .pending:
                     state = .abandoned(isLate: isLate)
                     return (nil, true)
+                case .abandoned(isLate: false) where isLate:
+                    // A cancelled one, which librbd has for too long by now.
+                    unsafe state = .abandoned(isLate: true)
+                    return unsafe (nil, true)
                 case .done, .abandoned: return (nil, false)
                 }
             }

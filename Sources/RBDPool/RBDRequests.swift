@@ -19,6 +19,10 @@
             var inFlight: [UInt: RBDRequest] = [:]
             /// Changes that are late: they may still happen.
             var lateChanges = 0
+            /// What requests that nobody waits for any more read into, as of the last look, in bytes.
+            var abandonedBytes = 0
+            /// The first error of a flush that was late: what it was to write may be lost.
+            var lateFlushFailure: Int?
             var isStarted = false
             var isWatched = false
             var isStopped = false
@@ -34,6 +38,8 @@
         let image: RBDImage
         private let events: EventCounter
         private let deadline: IODeadline?
+        /// A guest that asks again and again of a cluster that does not answer must not fill the memory.
+        private static let largestAbandoned = 64 << 20
         private let state = Locked(State())
         private let drainer = Locked<Task<Void, Never>?>(nil)
 
@@ -45,6 +51,9 @@
 
         /// Whether nothing may be done for now.
         var isShut: Bool { state.withLock { $0.lateChanges > 0 } }
+
+        /// The error of a flush that came when nobody waited for it any more.
+        var lateFlushFailure: Int? { state.withLock { $0.lateFlushFailure } }
 
         /// Gives a request to librbd by `submit`, which returns minus an error number where it does not take it.
         ///
@@ -60,7 +69,9 @@
             guard let completion = unsafe made else { throw SystemError(.noMemory, "rbd_aio_create_completion") }
             let key = UInt(bitPattern: completion)
             let (isShut, needsStart, needsWatch) = state.withLock { state in
-                guard state.lateChanges == 0 else { return (true, false, false) }
+                guard !state.isStopped, state.lateChanges == 0, state.abandonedBytes < Self.largestAbandoned else {
+                    return (true, false, false)
+                }
                 state.inFlight[key] = request
                 defer { (state.isStarted, state.isWatched) = (true, state.isWatched || deadline != nil) }
                 return (false, !state.isStarted, !state.isWatched && deadline != nil)
@@ -120,6 +131,9 @@
                 // Under the lock, and so after the request was counted as late.
                 state.withLock { state in
                     deadline?.returned()
+                    if request.call == .flush, result < 0 {
+                        state.lateFlushFailure = state.lateFlushFailure ?? Int(result)
+                    }
                     if request.call.isChange { state.lateChanges -= 1 }
                 }
             }
@@ -143,6 +157,9 @@
                         deadline.expired(request.call.rawValue, "\(image.connection.settings.pool)/\(image.name)")
                         if request.call.isChange { state.lateChanges += 1 }
                     }
+                    state.abandonedBytes = state.inFlight.values.reduce(0) { sum, request in
+                        request.isAbandoned ? sum + request.buffer.byteCount : sum
+                    }
                     if state.inFlight.isEmpty { state.isWatched = false }
                     return unsafe (state.inFlight.isEmpty, hasExpired ? state.takeWaiters() : [])
                 }
@@ -151,12 +168,15 @@
             }
         }
 
-        /// Waits until librbd has given everything back; false when something of it is late.
-        func settle() async -> Bool {
+        /// Waits until librbd has given everything back; false when something of it is late. With `andStop` nothing more is
+        /// begun from that moment on.
+        func settle(andStop: Bool = false) async -> Bool {
             while true {
                 let isSettled: Bool? = state.withLock { state in
-                    if state.inFlight.isEmpty { return true }
-                    return state.inFlight.values.contains(where: \.isLate) ? false : nil
+                    let isIdle = state.inFlight.isEmpty
+                    guard isIdle || state.inFlight.values.contains(where: \.isLate) else { return nil }
+                    if andStop { state.isStopped = true }
+                    return isIdle
                 }
                 if let isSettled { return isSettled }
                 unsafe await withUnsafeContinuation { continuation in

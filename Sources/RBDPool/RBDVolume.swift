@@ -36,7 +36,7 @@
             var image = try await RBDImage.open(
                 name, label: label, snapshot: snapshot, isReadOnly: !isExclusive, connection)
             do throws(StorageError) {
-                if isExclusive, try await image.enableLock() {
+                if isExclusive, try await RBDLock.enable(on: image) {
                     try await image.close()
                     image = try await RBDImage.open(name, label: label, isReadOnly: false, connection)
                 }
@@ -113,7 +113,7 @@
         public func flush() async throws(StorageError) {
             try checkOpen(0, 0)
             if image.isReadOnly { return }
-            if let failure = flushFailure.withLock({ $0 }) { throw failure }
+            try checkFlushes()
             let request = unsafe try start(.flush) { image, completion, _ in unsafe rbd_aio_flush(image, completion) }
             do throws(StorageError) {
                 try await finish(request)
@@ -121,6 +121,18 @@
                 if error.code != .timedOut { flushFailure.withLock { $0 = $0 ?? error } }
                 throw error
             }
+            // Another one may have failed meanwhile.
+            try checkFlushes()
+        }
+
+        /// Throws the error of a flush that failed, also of one that failed when nobody waited for it any more.
+        private func checkFlushes() throws(StorageError) {
+            if let number = requests.lateFlushFailure {
+                let error = SystemError(Errno(rawValue: CInt(truncatingIfNeeded: -number)), "rbd_aio_flush")
+                let late = image.connection.error(error, "flush", at: image.name)
+                flushFailure.withLock { $0 = $0 ?? late }
+            }
+            if let failure = flushFailure.withLock({ $0 }) { throw failure }
         }
 
         /// Frees the objects in the range. Parts of objects stay as they are, unless they are at the end of one.
@@ -152,7 +164,7 @@
             var map = RBDExtents(range)
             var position = range.lowerBound
             while position < range.upperBound {
-                let part = position..<min(range.upperBound, position + Self.largestMap)
+                let part = position..<min(range.upperBound, position.addingSaturating(Self.largestMap))
                 map.add(try await image.difference(in: part, since: nil, isFast: hasFastExtents))
                 position = part.upperBound
             }
@@ -172,7 +184,8 @@
         }
 
         private func closeOnce() async throws(StorageError) {
-            var failure = flushFailure.withLock { $0 }
+            var failure: StorageError?
+            do throws(StorageError) { try checkFlushes() } catch { failure = error }
             if await requests.settle(), !image.isReadOnly, failure == nil {
                 do throws(StorageError) {
                     let request = unsafe try start(.flush) { image, completion, _ in
@@ -183,7 +196,7 @@
                     failure = error
                 }
             }
-            let isSettled = await requests.settle()
+            let isSettled = await requests.settle(andStop: true)
             requests.stop()
             if isSettled {
                 do throws(StorageError) { try await letGo() } catch { failure = failure ?? error }
@@ -248,7 +261,7 @@
         ) async throws(StorageError) {
             var position = range.lowerBound
             while position < range.upperBound {
-                let end = min(range.upperBound, position + Self.largestRange)
+                let end = min(range.upperBound, position.addingSaturating(Self.largestRange))
                 try await body(position..<end)
                 position = end
             }

@@ -181,7 +181,10 @@ extension StorageHost {
             try await intents.end(token) { database in if isPublished, let row { try Catalog.save(row, database) } }
         case .delete(let volume):
             let isGone = try await describe(volume) == nil
-            if isGone { try await cancelReservation(volume) }
+            // Only what was lazy here had a reservation of this host's: another may have made one since.
+            if isGone, try await catalog.volume(volume.name, in: volume.pool)?.lazySize != nil {
+                try await cancelReservation(volume)
+            }
             try await intents.end(token) { database in if isGone { try Catalog.forget(volume, database) } }
         case .rename(let volume, let newName):
             let newVolume = VolumeAddress(pool: volume.pool, name: newName)

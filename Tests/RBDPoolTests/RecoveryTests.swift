@@ -217,10 +217,45 @@
             try await pool.recover(Intent(operation: "snapshot", pool: "p", volume: name, details: details))
             #expect(try await pool.find(name, "test", connection).declaration?.bytes == 2 * size)
             #expect(try await pool.firstByte(of: name) == 2)
+            // A client that dies while it reverts the volume has it locked.
+            let dead = try await RBDPool.test()
+            let opened = try await dead.openVolume(VolumeReference(name), mode: .exclusive)
+            let volume = try #require(opened as? RBDVolume)
             details[RBDPool.Detail.target] = "s"
+            details[RBDPool.Detail.client] = "\(try await dead.connection.instance)"
+            // Somebody else has taken it over since: what is newer stays.
+            details[RBDPool.Detail.owner] = "192.0.2.1:0/1"
+            let owner = try await volume.image.lockOwner()
+            var taken = details
+            taken[RBDPool.Detail.client] = nil
+            try await pool.recover(Intent(operation: "revert", pool: "p", volume: name, details: taken))
+            #expect(try await volume.bytes(at: 0, count: 1) == [2])
+            // Nobody has.
+            details[RBDPool.Detail.owner] = owner
             try await pool.recover(Intent(operation: "revert", pool: "p", volume: name, details: details))
             #expect(try await pool.firstByte(of: name) == 1)
+            _ = await failure { try await volume.close() }
             try await pool.deleteVolume(name, policy: .refuse)
+        }
+
+        @Test("What a process that lives has recorded is left to it")
+        func alive() async throws {
+            let pool = try await RBDPool.test()
+            var holder = try #require(RBDHolder(address: ""))
+            let sleeper = Process()
+            sleeper.executableURL = URL(fileURLWithPath: "/usr/bin/sleep")
+            sleeper.arguments = ["600"]
+            try sleeper.run()
+            defer { sleeper.terminate() }
+            let status = try String(contentsOfFile: "/proc/\(sleeper.processIdentifier)/stat", encoding: .utf8)
+            let start = try #require(UInt64(status.split(separator: " ")[21]))
+            (holder.processID, holder.processStart) = (sleeper.processIdentifier, start)
+            #expect(holder.isAlive && !holder.isThisProcess && !holder.isDead)
+            let details = [RBDPool.Detail.process: try #require(holder.metadata)]
+            let error = await failure {
+                try await pool.recover(Intent(operation: "flatten", pool: "p", volume: "v", details: details))
+            }
+            #expect(error?.code == .busy)
         }
 
         @Test(
