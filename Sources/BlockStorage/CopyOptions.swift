@@ -4,7 +4,7 @@ public struct CopyOptions: Sendable {
     public var requestSize = 512 << 10
     /// How many requests run at once. Memory in use is at most this many times `requestSize`, twice that to
     /// verify, and twice that again on volumes with a deadline, which work on memory of their own.
-    public var requestsInFlight = 8
+    public var requestsInFlight = 4
     /// Says that all of the destination reads as zeros already, so that no zeros need to be written.
     public var destinationReadsZero = false
     /// Reads both volumes again after the copy and compares them.
