@@ -1,7 +1,7 @@
 /// How a volume is copied.
 public struct CopyOptions: Sendable {
     /// The most that one request reads or writes, in bytes.
-    public var requestSize = 512 << 10
+    public var requestSize = 256 << 10
     /// How many requests run at once. Memory in use is at most this many times `requestSize`, twice that to
     /// verify, and twice that again on volumes with a deadline, which work on memory of their own.
     public var requestsInFlight = 4
