@@ -10,6 +10,9 @@
     final class DownloadVolume: SummingVolume {
         /// What is kept in memory, in bytes: enough that an image in the usual order is fetched once.
         private static let cacheSize: UInt64 = 96 << 20
+        /// What is fetched ahead of whoever reads in order, in bytes: the next segments come from other mirrors, or in
+        /// other requests, while this one is read.
+        private static let readAhead: UInt64 = 8 << 20
 
         private struct State {
             /// Segments that are kept or fetched.
@@ -70,25 +73,11 @@
                 if state.isClosed {
                     throw StorageError(Task.isCancelled ? .cancelled : .notAttached, "read volume", at: stack)
                 }
-                if let task = state.kept[segment] {
-                    state.order.removeAll { $0 == segment }
-                    state.order.append(segment)
-                    return task
+                let task = fetch(segment, &state)
+                if state.kept[segment - 1] != nil {
+                    let last = min(plan.count - 1, segment + max(1, Int(Self.readAhead / plan.segmentSize)))
+                    for next in segment..<last where state.kept[next + 1] == nil { _ = fetch(next + 1, &state) }
                 }
-                // A task of its own: who asked first may give up while others still want it.
-                let task = Task { () async -> Result<ByteBuffer, StorageError> in
-                    do throws(StorageError) {
-                        let bytes = try await self.download.fetch(segment, of: self.plan)
-                        try self.compare(bytes, segment)
-                        return .success(bytes)
-                    } catch {
-                        return .failure(error)
-                    }
-                }
-                state.kept[segment] = task
-                state.order.append(segment)
-                let room = max(4, Int(Self.cacheSize / self.plan.segmentSize))
-                while state.order.count > room { state.kept[state.order.removeFirst()] = nil }
                 return task
             }
             let result = await task.value
@@ -99,6 +88,32 @@
                 }
             }
             return try result.get()
+        }
+
+        /// The task that fetches a segment, or has done so.
+        private func fetch(
+            _ segment: Int, _ state: inout State
+        ) -> Task<Result<ByteBuffer, StorageError>, Never> {
+            if let task = state.kept[segment] {
+                state.order.removeAll { $0 == segment }
+                state.order.append(segment)
+                return task
+            }
+            // A task of its own: who asked first may give up while others still want it.
+            let task = Task { () async -> Result<ByteBuffer, StorageError> in
+                do throws(StorageError) {
+                    let bytes = try await self.download.fetch(segment, of: self.plan)
+                    try self.compare(bytes, segment)
+                    return .success(bytes)
+                } catch {
+                    return .failure(error)
+                }
+            }
+            state.kept[segment] = task
+            state.order.append(segment)
+            let room = max(4, Int(Self.cacheSize / plan.segmentSize))
+            while state.order.count > room { state.kept[state.order.removeFirst()] = nil }
+            return task
         }
 
         private func compare(_ bytes: ByteBuffer, _ segment: Int) throws(StorageError) {
