@@ -58,10 +58,12 @@ package struct Declaration: Equatable, Sendable {
 }
 
 extension Declaration {
-    /// `volume:qcow2:thin`, followed by as many of `:bytes`, `:minimum,maximum,burst` and `:origin` as there are.
+    /// `volume:qcow2:thin`, followed by as many of `:bytes`, `:minimum,maximum,burst[,bytes]` and `:origin` as there are.
     package var text: String {
         let policy = qos.map { qos in
-            [qos.minIOPS, qos.maxIOPS, qos.burstIOPS].map { $0.map { "\($0)" } ?? "" }.joined(separator: ",")
+            var values = [qos.minIOPS, qos.maxIOPS, qos.burstIOPS]
+            if let bytes = qos.maxBytesPerSecond { values.append(bytes) }
+            return values.map { $0.map { "\($0)" } ?? "" }.joined(separator: ",")
         }
         var fields = [bytes.map { "\($0)" } ?? "", policy ?? "", origin ?? ""]
         while fields.last?.isEmpty == true { fields.removeLast() }
@@ -90,8 +92,12 @@ extension Declaration {
     private static func policy(_ text: Substring) -> QoSPolicy? {
         let values = text.split(separator: ",", omittingEmptySubsequences: false)
         let numbers = values.map { number($0) }
-        guard values.count == 3, zip(values, numbers).allSatisfy({ $0.isEmpty || $1 != nil }) else { return nil }
-        return try? QoSPolicy(minIOPS: numbers[0], maxIOPS: numbers[1], burstIOPS: numbers[2])
+        guard (3...4).contains(values.count), zip(values, numbers).allSatisfy({ $0.isEmpty || $1 != nil }) else {
+            return nil
+        }
+        return try? QoSPolicy(
+            minIOPS: numbers[0], maxIOPS: numbers[1], burstIOPS: numbers[2],
+            maxBytesPerSecond: numbers.count > 3 ? numbers[3] : nil)
     }
 
     private static func number(_ text: Substring) -> UInt64? {

@@ -399,22 +399,29 @@ public struct Capability: Hashable, Sendable {
     }
 }
 
-/// Minimum, maximum and burst IOPS, counted in normalised 4 KiB operations a second.
+/// Minimum, maximum and burst IOPS, counted in normalised 4 KiB operations a second, and a maximum of bytes a second.
 public struct QoSPolicy: Hashable, Sendable, Codable {
     public var minIOPS: UInt64?
     public var maxIOPS: UInt64?
     public var burstIOPS: UInt64?
+    /// Of reads and writes together.
+    public var maxBytesPerSecond: UInt64?
 
-    /// Throws `invalidArgument` unless 0 < minimum ≤ maximum ≤ burst, as far as they are given.
-    public init(minIOPS: UInt64? = nil, maxIOPS: UInt64? = nil, burstIOPS: UInt64? = nil) throws(StorageError) {
+    /// Throws `invalidArgument` unless 0 < minimum ≤ maximum ≤ burst and 0 < bytes, as far as they are given.
+    public init(
+        minIOPS: UInt64? = nil, maxIOPS: UInt64? = nil, burstIOPS: UInt64? = nil, maxBytesPerSecond: UInt64? = nil
+    ) throws(StorageError) {
         let given = [minIOPS, maxIOPS, burstIOPS].compactMap(\.self)
-        guard given.allSatisfy({ $0 > 0 }), zip(given, given.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+        guard given.allSatisfy({ $0 > 0 }), zip(given, given.dropFirst()).allSatisfy({ $0 <= $1 }),
+            maxBytesPerSecond != 0
+        else {
             throw StorageError(
-                .invalidArgument, "QoS policy", why: "needs 0 < minimum <= maximum <= burst IOPS")
+                .invalidArgument, "QoS policy", why: "needs 0 < minimum <= maximum <= burst IOPS, and 0 < bytes")
         }
         self.minIOPS = minIOPS
         self.maxIOPS = maxIOPS
         self.burstIOPS = burstIOPS
+        self.maxBytesPerSecond = maxBytesPerSecond
     }
 }
 

@@ -4,18 +4,39 @@ import BlockStorage
 struct QoSMember: Sendable {
     var queue = RequestQueue()
     /// In cost units a second; 0 for none.
-    private(set) var minimum: Int64
-    /// When the next request is due by the minimum, in nanoseconds, and what of a nanosecond was left over.
-    private(set) var reservationTag: UInt64 = 0
-    private var reservationRemainder: Int64 = 0
-    /// What the volume got beyond its minimum, divided by its weight, in nanoseconds.
-    var proportionTag: UInt64 = 0
-    private var proportionRemainder: Int64 = 0
-    private var weight: Int64
+    private(set) var minimum: Int64 = 0
+    /// What is left over is shared in proportion to it, in cost units a second.
+    private(set) var weight: Int64 = 1
+    /// How far the proportion tags of a volume may be behind the others', in nanoseconds: the largest request's time.
+    private(set) var patience: UInt64 = 0
+    /// When the next request is due by the minimum.
+    var reservation = ServiceTag()
+    /// What the volume got beyond its minimum, and what it got by credit, by its weight.
+    var proportion = ServiceTag()
+    var burst = ServiceTag()
     /// Nil where nothing is limited.
-    private var sustained: TokenBucket?
-    private var peak: TokenBucket?
-    private var accrual: WindowAccrual?
+    private var limits: Limits?
+    private var bandwidth: TokenBucket?
+
+    private struct Limits: Sendable {
+        var sustained: TokenBucket
+        var credit: BurstCredit
+        var peak: TokenBucket
+
+        mutating func refill(now: UInt64) {
+            let elapsed = now > sustained.time ? now - sustained.time : 0
+            let unused = sustained.refill(now: now)
+            credit.accrue(unused: unused, elapsed: elapsed, now: now)
+            peak.refill(now: now)
+        }
+
+        mutating func inherit(_ old: Limits?) {
+            guard let old else { return }
+            sustained.inherit(old.sustained)
+            peak.inherit(old.peak)
+            credit.inherit(old.credit)
+        }
+    }
 
     /// The peak bucket holds this much of a second.
     private static let peakDepthDivisor: Int64 = 100
@@ -23,158 +44,112 @@ struct QoSMember: Sendable {
     private static let largestRate: Int64 = 1_000_000_000_000
 
     init(_ policy: QoSPolicy, _ options: QoSScheduler.Options, creditSeconds: Int64, now: UInt64) {
-        minimum = 0
-        weight = 1
-        let rates = Rates(policy)
-        if let maximum = rates.maximum, let burst = rates.burst {
-            let seconds = min(max(0, creditSeconds), options.burstSeconds)
-            let credit = (burst - maximum) * seconds
-            switch options.mode {
-            case .conserving:
-                sustained = TokenBucket(
-                    rate: maximum, depth: (burst - maximum) * options.burstSeconds + options.largestCost,
-                    level: credit, now: now)
-            case .element:
-                sustained = TokenBucket(
-                    rate: maximum, depth: maximum / Self.peakDepthDivisor + options.largestCost, level: 0, now: now)
-                accrual = WindowAccrual(
-                    maximum: maximum, burst: burst, seconds: options.burstSeconds, credit: credit, now: now)
-            }
-            peak = TokenBucket(
-                rate: burst, depth: burst / Self.peakDepthDivisor + options.largestCost, level: 0, now: now)
+        func rate(_ iops: UInt64) -> Int64 {
+            Int64(clamping: min(iops, UInt64(Self.largestRate / CostCurve.unit))) * CostCurve.unit
         }
-        setShares(rates, options)
-    }
-
-    /// A policy's rates, in cost units a second.
-    private struct Rates {
-        var minimum: Int64
-        var maximum: Int64?
-        var burst: Int64?
-
-        init(_ policy: QoSPolicy) {
-            func rate(_ iops: UInt64) -> Int64 {
-                Int64(clamping: min(iops, UInt64(QoSMember.largestRate / CostCurve.unit))) * CostCurve.unit
-            }
-            minimum = policy.minIOPS.map(rate) ?? 0
-            maximum = policy.maxIOPS.map(rate)
-            burst = policy.burstIOPS.map(rate).map { max($0, maximum ?? 0) } ?? maximum
-            if maximum == nil { maximum = burst }
-        }
-    }
-
-    private mutating func setShares(_ rates: Rates, _ options: QoSScheduler.Options) {
-        minimum = rates.minimum
+        minimum = policy.minIOPS.map(rate) ?? 0
         weight = minimum > 0 ? minimum : Int64(clamping: max(1, options.defaultWeight)) * CostCurve.unit
+        patience = TokenBucket.quotient(Int128(options.largestCost) * TokenBucket.scale, weight).quotient
+        if let maximum = (policy.maxIOPS ?? policy.burstIOPS).map(rate) {
+            let burst = max(policy.burstIOPS.map(rate) ?? maximum, maximum)
+            let lateness = Int64(clamping: Int128(maximum) * Int128(options.lateness) / TokenBucket.scale)
+            limits = Limits(
+                sustained: TokenBucket(rate: maximum, depth: options.largestCost + lateness, now: now),
+                credit: BurstCredit(
+                    maximum: maximum, burst: burst, mode: options.mode, seconds: options.burstSeconds,
+                    saved: creditSeconds, now: now),
+                peak: TokenBucket(rate: burst, depth: burst / Self.peakDepthDivisor + options.largestCost, now: now))
+        }
+        if let bytes = policy.maxBytesPerSecond.map({ Int64(clamping: min($0, UInt64(Self.largestRate))) }) {
+            bandwidth = TokenBucket(
+                rate: bytes, depth: bytes / Self.peakDepthDivisor + QoSScheduler.Options.largestByteCount, now: now)
+        }
+        reservation.advance(to: now)
     }
 
+    /// Another policy from now on. What is saved or owed stays, as far as the new one allows it.
     mutating func change(_ policy: QoSPolicy, _ options: QoSScheduler.Options, now: UInt64) {
         refill(now: now)
         let old = self
         let fresh = QoSMember(policy, options, creditSeconds: 0, now: now)
-        (minimum, weight) = (fresh.minimum, fresh.weight)
-        (reservationRemainder, proportionRemainder) = (0, 0)
-        (sustained, peak, accrual) = (fresh.sustained, fresh.peak, fresh.accrual)
-        // What is saved or owed stays, as far as the new policy allows it.
-        sustained?.inherit(old.sustained)
-        peak?.inherit(old.peak)
-        accrual?.inherit(old.accrual)
+        (minimum, weight, patience) = (fresh.minimum, fresh.weight, fresh.patience)
+        (limits, bandwidth) = (fresh.limits, fresh.bandwidth)
+        limits?.inherit(old.limits)
+        bandwidth?.inherit(old.bandwidth)
+        reservation.rescale(from: old.minimum, to: minimum, at: now)
+        // There is no claim to what was not promised then.
+        if minimum > old.minimum { reservation.advance(to: now) }
     }
 
     mutating func refill(now: UInt64) {
-        sustained?.refill(now: now)
-        peak?.refill(now: now)
-        accrual?.advance(to: now)
-        if accrual != nil { payWithCredit() }
+        limits?.refill(now: now)
+        bandwidth?.refill(now: now)
     }
 
-    private mutating func payWithCredit() {
-        guard var credit = accrual?.credit else { return }
-        sustained?.payDebt(from: &credit)
-        accrual?.credit = credit
-    }
+    /// Why a request goes.
+    enum Phase { case reservation, proportion, burst }
 
-    /// Makes the reservation tag no earlier than `time`.
-    mutating func advanceReservation(to time: UInt64) {
-        guard time > reservationTag else { return }
-        (reservationTag, reservationRemainder) = (time, 0)
-    }
-
-    /// Books a request that goes.
-    mutating func charge(_ cost: Int64, isReservation: Bool, now: UInt64) {
-        refill(now: now)
-        sustained?.take(cost)
-        peak?.take(cost)
-        accrual?.serve(cost)
-        payWithCredit()
-        if isReservation {
-            Self.advance(&reservationTag, &reservationRemainder, by: cost, rate: minimum)
-        } else {
-            Self.advance(&proportionTag, &proportionRemainder, by: cost, rate: weight)
+    /// Books a request that goes, as of the last refill.
+    mutating func charge(_ cost: Int64, byteCount: Int64, _ phase: Phase) {
+        bandwidth?.take(byteCount)
+        limits?.peak.take(cost)
+        limits?.credit.serve(cost)
+        switch phase {
+        case .reservation:
+            limits?.sustained.take(cost)
+            reservation.advance(by: cost, rate: minimum)
+        case .proportion:
+            limits?.sustained.take(cost)
+            proportion.advance(by: cost, rate: weight)
+        case .burst:
+            if let missing = limits?.credit.take(cost) { limits?.sustained.take(billionths: missing) }
+            burst.advance(by: cost, rate: weight)
         }
     }
 
-    /// Adds the time in which `cost` comes at `rate`, exactly.
-    private static func advance(_ tag: inout UInt64, _ remainder: inout Int64, by cost: Int64, rate: Int64) {
-        let (quotient, rest) = (Int128(cost) * TokenBucket.scale + Int128(remainder))
-            .quotientAndRemainder(dividingBy: Int128(max(1, rate)))
-        let (sum, overflow) = tag.addingReportingOverflow(UInt64(clamping: quotient))
-        tag = overflow ? .max : sum
-        remainder = Int64(truncatingIfNeeded: rest)
+    /// Books what other schedulers have served of the volume.
+    mutating func chargeElsewhere(_ service: ServiceElsewhere) {
+        bandwidth?.take(service.byteCount)
+        limits?.peak.take(service.total)
+        limits?.credit.serve(service.total)
+        limits?.sustained.take(service.total)
+        proportion.advance(by: service.total - service.reserved, rate: weight)
+        if minimum > 0 { reservation.advance(by: service.reserved, rate: minimum) }
     }
 
-    /// When the buckets allow a request, as of the last refill.
+    /// When a request may go within the maximum, as of the last refill.
     var ready: UInt64 {
-        guard let sustained, let peak else { return 0 }
-        var time = sustained.ready
-        if let accrual, sustained.level < 0 { time = min(time, accrual.windowEnd) }
-        return max(time, peak.ready)
+        var time = bandwidth?.ready() ?? 0
+        if let limits { time = max(time, limits.sustained.ready(), limits.peak.ready()) }
+        return time
+    }
+
+    /// When a request may go by credit, or when there may be some; nil where neither is known.
+    var burstReady: UInt64? {
+        guard let limits else { return nil }
+        guard limits.credit.level > 0 else { return limits.credit.nextWindow }
+        return max(bandwidth?.ready() ?? 0, limits.peak.ready())
+    }
+
+    /// When a request may go by the minimum. Buckets do not hold it up, but neither may it run them into a debt beyond
+    /// the largest request: what was missed while the device was too slow is not made up for at any rate.
+    func reservationReady(largestCost: Int64) -> UInt64 {
+        var time = bandwidth?.ready() ?? 0
+        if let limits {
+            let debt = Int128(largestCost) * TokenBucket.scale
+            time = max(time, limits.sustained.ready(owing: debt), limits.peak.ready(owing: debt))
+        }
+        return time
     }
 
     /// In cost units.
     var savedBurst: Int64 {
-        let saved = accrual?.credit ?? sustained?.level ?? 0
-        return Int64(clamping: max(0, saved) / TokenBucket.scale)
-    }
-}
-
-/// Element's credit: a window's worth for every window in which less than the maximum was served.
-struct WindowAccrual: Sendable {
-    /// As Element samples, in nanoseconds.
-    private static let window: UInt64 = 500_000_000
-
-    /// In billionths of a cost unit.
-    var credit: Int128
-    private let largestCredit: Int128
-    private let maximumPerWindow: Int64
-    /// In billionths of a cost unit.
-    private let earnedPerWindow: Int128
-    private var served: Int64 = 0
-    private(set) var windowEnd: UInt64
-
-    init(maximum: Int64, burst: Int64, seconds: Int64, credit: Int64, now: UInt64) {
-        largestCredit = Int128(burst - maximum) * Int128(seconds) * TokenBucket.scale
-        self.credit = min(Int128(credit) * TokenBucket.scale, largestCredit)
-        maximumPerWindow = maximum / 2
-        earnedPerWindow = Int128(burst - maximum) * Int128(Self.window)
-        windowEnd = now + Self.window
+        guard let limits else { return 0 }
+        return Int64(clamping: limits.credit.level / TokenBucket.scale)
     }
 
-    mutating func serve(_ cost: Int64) { served += cost }
+    mutating func restoreBurst(_ saved: Int64) { limits?.credit.restore(saved) }
 
-    /// Ends the windows that are over.
-    mutating func advance(to now: UInt64) {
-        guard now >= windowEnd else { return }
-        let idle = (now - windowEnd) / Self.window
-        let earning = Int128(idle) + (served < maximumPerWindow ? 1 : 0)
-        credit = min(largestCredit, credit + earnedPerWindow * earning)
-        served = 0
-        windowEnd += (idle + 1) * Self.window
-    }
-
-    mutating func inherit(_ old: WindowAccrual?) {
-        guard let old else { return }
-        credit = min(old.credit, largestCredit)
-        (served, windowEnd) = (old.served, old.windowEnd)
-    }
+    /// Whether a request goes as soon as the device takes it.
+    var isUnlimited: Bool { limits == nil && bandwidth == nil }
 }

@@ -8,8 +8,9 @@ import BlockStorage
 /// have grown. Times are nanoseconds on any clock, costs hundredths of a 4 KiB operation, as `CostCurve` gives them.
 ///
 /// Each volume has a reservation tag, which is when its next request is due by its minimum, and a proportion tag, which
-/// counts what it got beyond (mClock, Gulati and others, OSDI 2010); a bucket for its maximum, as deep as its burst
-/// credit; and a bucket for its burst rate. A request is never split, and may leave a bucket in debt.
+/// counts what it got beyond (mClock, Gulati and others, OSDI 2010); a bucket for its maximum, its burst credit, and a
+/// bucket for its burst rate. What is due goes first, then whoever is below its maximum, and by credit who may burst while
+/// nobody else wants the device. A request is never split, and may leave a bucket in debt.
 public struct QoSScheduler: Sendable {
     public struct Options: Sendable {
         public var mode = AccrualMode.conserving
@@ -19,6 +20,11 @@ public struct QoSScheduler: Sendable {
         public var largestCost = CostCurve.element.cost(of: 1 << 20)
         /// The weight of volumes without a minimum, in operations a second.
         public var defaultWeight: UInt64 = 50
+        /// How late the caller may ask without a volume losing what it could have had, in nanoseconds: the bucket of its
+        /// maximum is that much deeper.
+        public var lateness: UInt64 = 0
+        /// A bucket for bytes is so much deeper.
+        static let largestByteCount: Int64 = 1 << 20
 
         /// Conserving, 60 seconds, requests of up to 1 MiB by the Element curve.
         public init() {}
@@ -50,10 +56,13 @@ public struct QoSScheduler: Sendable {
     private var reservations = VolumeHeap()
     /// Volumes with requests that their buckets allow, by their proportion tags.
     private var eligible = VolumeHeap()
-    /// Volumes with requests that their buckets do not allow yet, by when they will.
+    /// Volumes with requests that credit allows, by their burst tags.
+    private var bursting = VolumeHeap()
+    /// Volumes with requests beyond their maximum, by when they are within it, or may have credit.
     private var limited = VolumeHeap()
-    /// Where proportion tags stand: a volume that was idle begins here.
+    /// Where proportion and burst tags stand: a volume that was idle begins here.
     private var virtualTime: UInt64 = 0
+    private var burstTime: UInt64 = 0
 
     public init(_ options: Options = Options()) { self.options = options }
 
@@ -65,6 +74,7 @@ public struct QoSScheduler: Sendable {
             members.append(member)
             reservations.reserve(members.count)
             eligible.reserve(members.count)
+            bursting.reserve(members.count)
             limited.reserve(members.count)
             return members.count - 1
         }
@@ -83,14 +93,21 @@ public struct QoSScheduler: Sendable {
 
     /// Another policy, from now on, for waiting requests too. Credit beyond what it allows is lost, and none is won.
     public mutating func setPolicy(_ policy: QoSPolicy, of volume: Int, now: UInt64) {
+        let old = members[volume].weight
         members[volume].change(policy, options, now: now)
         // Whoever was held back by a low maximum has no claim to all that others got meanwhile.
-        members[volume].proportionTag = max(members[volume].proportionTag, virtualTime)
-        if members[volume].queue.first != nil { place(volume, now) }
+        members[volume].proportion.advance(to: virtualTime)
+        members[volume].proportion.rescale(from: old, to: members[volume].weight, at: virtualTime)
+        members[volume].burst.advance(to: burstTime)
+        members[volume].burst.rescale(from: old, to: members[volume].weight, at: burstTime)
+        if members[volume].queue.count > 0 { headChanged(volume, now) }
     }
 
     /// Requests of the volume that wait.
     public func backlog(of volume: Int) -> Int { members[volume].queue.count }
+
+    /// Whether the volume's requests go as soon as there is room.
+    public func isUnlimited(_ volume: Int) -> Bool { members[volume].isUnlimited }
 
     /// Burst that the volume has saved, in hundredths of a 4 KiB operation.
     public mutating func credit(of volume: Int, now: UInt64) -> Int64 {
@@ -98,78 +115,122 @@ public struct QoSScheduler: Sendable {
         return members[volume].savedBurst
     }
 
-    /// A request has come.
-    public mutating func enqueue(_ request: UInt64, cost: Int64, volume: Int, now: UInt64) {
-        let wasIdle = members[volume].queue.first == nil
-        members[volume].queue.append(.init(id: request, cost: max(1, cost), arrival: now))
+    /// Gives a volume the burst that it had saved, in hundredths of a 4 KiB operation, as far as its policy allows it.
+    public mutating func restoreCredit(_ credit: Int64, of volume: Int, now: UInt64) {
+        members[volume].refill(now: now)
+        members[volume].restoreBurst(credit)
+        if members[volume].queue.count > 0 { place(volume, now) }
+    }
+
+    /// A request has come. `byteCount` counts where bytes are limited.
+    public mutating func enqueue(_ request: UInt64, cost: Int64, byteCount: Int64 = 0, volume: Int, now: UInt64) {
+        let wasIdle = members[volume].queue.count == 0
+        members[volume].queue.append(
+            .init(id: request, cost: max(1, cost), byteCount: max(0, byteCount), arrival: now))
         guard wasIdle else { return }
-        members[volume].proportionTag = max(members[volume].proportionTag, virtualTime)
+        members[volume].proportion.advance(to: virtualTime)
+        members[volume].burst.advance(to: burstTime)
         headChanged(volume, now)
     }
 
     /// A request is wanted no more. False where it has gone already.
     public mutating func cancel(_ request: UInt64, volume: Int, now: UInt64) -> Bool {
         guard members[volume].queue.remove(request) else { return false }
-        if members[volume].queue.first == nil { leave(volume) } else { headChanged(volume, now) }
+        if members[volume].queue.count == 0 { leave(volume) } else { headChanged(volume, now) }
         return true
+    }
+
+    /// Other schedulers have served the volume, since the last time that this was said: its limits, its minimum and its
+    /// share are those of all together. See `ServiceElsewhere`.
+    public mutating func serveElsewhere(_ service: ServiceElsewhere, of volume: Int, now: UInt64) {
+        members[volume].refill(now: now)
+        members[volume].chargeElsewhere(service)
+        if members[volume].queue.count > 0 { place(volume, now) }
     }
 
     /// The request that goes now, or how long there is none.
     public mutating func next(now: UInt64) -> Decision {
         while let (time, volume) = limited.first, time <= now {
             members[volume].refill(now: now)
+            // Its tags may be behind by a request, and not by all that others had while it could have none.
+            let patience = members[volume].patience
+            members[volume].proportion.advance(to: virtualTime.subtractingSaturating(patience))
+            members[volume].burst.advance(to: burstTime.subtractingSaturating(patience))
             place(volume, now)
         }
-        if let (time, volume) = reservations.first, time <= now { return grant(volume, isReservation: true, now) }
-        if let (_, volume) = eligible.first { return grant(volume, isReservation: false, now) }
-        let times = [reservations.first?.key, limited.first?.key].compactMap(\.self)
-        return times.min().map { .wait(until: max($0, now + 1)) } ?? .idle
+        if let (time, volume) = reservations.first, time <= now { return grant(volume, .reservation, now) }
+        if let (_, volume) = eligible.first { return grant(volume, .proportion, now) }
+        if let (_, volume) = bursting.first { return grant(volume, .burst, now) }
+        let time = min(reservations.first?.key ?? .max, limited.first?.key ?? .max)
+        return reservations.isEmpty && limited.isEmpty ? .idle : .wait(until: max(time, now.addingSaturating(1)))
     }
 
-    private mutating func grant(_ volume: Int, isReservation: Bool, _ now: UInt64) -> Decision {
+    private mutating func grant(_ volume: Int, _ phase: QoSMember.Phase, _ now: UInt64) -> Decision {
         guard let request = members[volume].queue.popFirst() else {
             leave(volume)
             return next(now: now)
         }
-        if !isReservation { virtualTime = max(virtualTime, members[volume].proportionTag) }
-        members[volume].charge(request.cost, isReservation: isReservation, now: now)
-        if members[volume].queue.first == nil { leave(volume) } else { headChanged(volume, now) }
+        switch phase {
+        case .reservation: break
+        case .proportion: virtualTime = max(virtualTime, members[volume].proportion.value)
+        case .burst: burstTime = max(burstTime, members[volume].burst.value)
+        }
+        members[volume].refill(now: now)
+        members[volume].charge(request.cost, byteCount: request.byteCount, phase)
+        if members[volume].queue.count == 0 { leave(volume) } else { headChanged(volume, now) }
         return .grant(
             Grant(
                 volume: volume, request: request.id, cost: request.cost, arrival: request.arrival,
-                isReservation: isReservation))
+                isReservation: phase == .reservation))
     }
 
     /// Another request is the volume's first.
     private mutating func headChanged(_ volume: Int, _ now: UInt64) {
         guard let head = members[volume].queue.first else { return }
-        // Its arrival, and not when it became the first: else the minimum would drift.
-        members[volume].advanceReservation(to: head.arrival)
+        // Its arrival, and not when it became the first: else the minimum would drift. But where the device is too slow
+        // for all minimums, not behind those that wait for theirs: else who sends few requests at once would starve.
+        let others = reservations.firstKey(except: volume) ?? .max
+        members[volume].reservation.advance(to: min(head.arrival, others))
         members[volume].refill(now: now)
         place(volume, now)
     }
 
-    /// Puts a volume with requests where its tags and buckets say.
+    /// Puts a volume with requests where its tags and buckets say, as of its last refill.
     private mutating func place(_ volume: Int, _ now: UInt64) {
-        let member = members[volume]
-        if member.minimum > 0 {
-            reservations.set(volume, member.reservationTag)
+        if members[volume].minimum > 0 {
+            let allowed = members[volume].reservationReady(largestCost: options.largestCost)
+            // What the volume's own limits hold up is not owed to it.
+            if allowed > now { members[volume].reservation.advance(to: allowed) }
+            reservations.set(volume, members[volume].reservation.value)
         } else {
             reservations.remove(volume)
         }
-        let ready = member.ready
+        let ready = members[volume].ready
         if ready <= now {
             limited.remove(volume)
-            eligible.set(volume, member.proportionTag)
-        } else {
-            eligible.remove(volume)
+            bursting.remove(volume)
+            eligible.set(volume, members[volume].proportion.value)
+            return
+        }
+        eligible.remove(volume)
+        let burstReady = members[volume].burstReady ?? .max
+        if burstReady <= now {
+            bursting.set(volume, members[volume].burst.value)
             limited.set(volume, ready)
+        } else {
+            bursting.remove(volume)
+            limited.set(volume, min(ready, burstReady))
         }
     }
 
     private mutating func leave(_ volume: Int) {
         reservations.remove(volume)
         eligible.remove(volume)
+        bursting.remove(volume)
         limited.remove(volume)
     }
+}
+
+extension UInt64 {
+    fileprivate func subtractingSaturating(_ other: UInt64) -> UInt64 { self > other ? self - other : 0 }
 }
