@@ -407,6 +407,11 @@ public struct QoSPolicy: Hashable, Sendable, Codable {
     /// Of reads and writes together.
     public var maxBytesPerSecond: UInt64?
 
+    /// Nothing is promised and nothing is limited.
+    public static let unlimited = QoSPolicy()
+
+    private init() {}
+
     /// Throws `invalidArgument` unless 0 < minimum ≤ maximum ≤ burst and 0 < bytes, as far as they are given.
     public init(
         minIOPS: UInt64? = nil, maxIOPS: UInt64? = nil, burstIOPS: UInt64? = nil, maxBytesPerSecond: UInt64? = nil

@@ -30,7 +30,7 @@ struct BurstCredit: Sendable {
     }
 
     /// When credit may come, other than from what is not used; nil where it comes from nothing else.
-    var nextWindow: UInt64? { window?.end }
+    var nextWindow: UInt64? { rate > 0 ? window?.end : nil }
 
     /// Books `elapsed` nanoseconds until `now` in which `unused` billionths of the maximum were left.
     mutating func accrue(unused: Int128, elapsed: UInt64, now: UInt64) {

@@ -63,6 +63,8 @@ public struct QoSScheduler: Sendable {
     /// Where proportion and burst tags stand: a volume that was idle begins here.
     private var virtualTime: UInt64 = 0
     private var burstTime: UInt64 = 0
+    /// Where reservation tags stand: the time, or behind it while minimums do not fit.
+    private var reservationTime: UInt64 = 0
 
     public init(_ options: Options = Options()) { self.options = options }
 
@@ -130,6 +132,7 @@ public struct QoSScheduler: Sendable {
         guard wasIdle else { return }
         members[volume].proportion.advance(to: virtualTime)
         members[volume].burst.advance(to: burstTime)
+        if reservations.first?.key ?? .max > now { reservationTime = max(reservationTime, now) }
         headChanged(volume, now)
     }
 
@@ -158,7 +161,11 @@ public struct QoSScheduler: Sendable {
             members[volume].burst.advance(to: burstTime.subtractingSaturating(patience))
             place(volume, now)
         }
-        if let (time, volume) = reservations.first, time <= now { return grant(volume, .reservation, now) }
+        if let (time, volume) = reservations.first, time <= now {
+            reservationTime = max(reservationTime, time)
+            return grant(volume, .reservation, now)
+        }
+        reservationTime = max(reservationTime, now)
         if let (_, volume) = eligible.first { return grant(volume, .proportion, now) }
         if let (_, volume) = bursting.first { return grant(volume, .burst, now) }
         let time = min(reservations.first?.key ?? .max, limited.first?.key ?? .max)
@@ -189,8 +196,7 @@ public struct QoSScheduler: Sendable {
         guard let head = members[volume].queue.first else { return }
         // Its arrival, and not when it became the first: else the minimum would drift. But where the device is too slow
         // for all minimums, not behind those that wait for theirs: else who sends few requests at once would starve.
-        let others = reservations.firstKey(except: volume) ?? .max
-        members[volume].reservation.advance(to: min(head.arrival, others))
+        members[volume].reservation.advance(to: min(head.arrival, reservationTime))
         members[volume].refill(now: now)
         place(volume, now)
     }

@@ -16,14 +16,6 @@ struct VolumeHeap: Sendable {
     var isEmpty: Bool { entries.isEmpty }
     var first: (key: UInt64, volume: Int)? { entries.first.map { ($0.key, Int($0.volume)) } }
 
-    /// The smallest key of any other volume.
-    func firstKey(except volume: Int) -> UInt64? {
-        guard let first = entries.first else { return nil }
-        guard Int(first.volume) == volume else { return first.key }
-        guard entries.count > 1 else { return nil }
-        return entries.count > 2 ? min(entries[1].key, entries[2].key) : entries[1].key
-    }
-
     func contains(_ volume: Int) -> Bool { volume < places.count && places[volume] >= 0 }
 
     /// Makes room for volumes with an index below `count`.
