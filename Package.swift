@@ -98,7 +98,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["Downloads"])),
             ]),
-        module("VolumeQoS", ["BlockStorage"]),
+        module("VolumeQoS", ["BlockStorage", "IORuntime", metrics]),
         module("NBDExport", ["BlockStorage", "IORuntime", systemPackage, logging]),
         module("StorageConformance", ["BlockStorage", "IORuntime"]),
         module(
@@ -138,7 +138,7 @@ let package = Package(
                 .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["Downloads"])),
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
             ]),
-        tests("VolumeQoSTests", ["VolumeQoS", "BlockStorage"]),
+        tests("VolumeQoSTests", ["VolumeQoS", "BlockStorage", "IORuntime", metrics]),
         tests("NBDExportTests", ["NBDExport", logging]),
         tests("StorageConformanceTests", ["StorageConformance", "BlockStorage"]),
         tests(

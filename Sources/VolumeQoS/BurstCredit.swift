@@ -32,6 +32,9 @@ struct BurstCredit: Sendable {
     /// When credit may come, other than from what is not used; nil where it comes from nothing else.
     var nextWindow: UInt64? { rate > 0 ? window?.end : nil }
 
+    /// How long it lasts at the burst rate.
+    var seconds: Int64 { rate > 0 ? Int64(clamping: level / (Int128(rate) * TokenBucket.scale)) : 0 }
+
     /// Books `elapsed` nanoseconds until `now` in which `unused` billionths of the maximum were left.
     mutating func accrue(unused: Int128, elapsed: UInt64, now: UInt64) {
         guard rate > 0 else { return }

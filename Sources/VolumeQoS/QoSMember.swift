@@ -148,6 +148,8 @@ struct QoSMember: Sendable {
         return Int64(clamping: limits.credit.level / TokenBucket.scale)
     }
 
+    var savedSeconds: Int64 { limits?.credit.seconds ?? 0 }
+
     mutating func restoreBurst(_ saved: Int64) { limits?.credit.restore(saved) }
 
     /// Whether a request goes as soon as the device takes it.

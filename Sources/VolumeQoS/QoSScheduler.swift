@@ -117,6 +117,9 @@ public struct QoSScheduler: Sendable {
         return members[volume].savedBurst
     }
 
+    /// The same in seconds at the burst rate, rounded down; 0 for a volume that cannot burst.
+    public func creditSeconds(of volume: Int) -> Int64 { members[volume].savedSeconds }
+
     /// Gives a volume the burst that it had saved, in hundredths of a 4 KiB operation, as far as its policy allows it.
     public mutating func restoreCredit(_ credit: Int64, of volume: Int, now: UInt64) {
         members[volume].refill(now: now)

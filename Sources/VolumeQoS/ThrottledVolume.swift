@@ -1,0 +1,140 @@
+import BlockStorage
+import IORuntime
+import Metrics
+
+/// A volume that is held to its policy.
+///
+/// A read or a write waits until it may go, costs what the group's curve says of its bytes, and is never split. A discard
+/// and a zeroing count as one operation each, since they move no data; a flush, a map and a resize are free.
+///
+/// Cancelling the task of a waiting request ends it with `cancelled`, and one that waits longer than the group's deadline
+/// ends with `timedOut`: neither has reached the volume below, so a write of which that is thrown here has not happened.
+public final class ThrottledVolume: Volume {
+    private let base: any Volume
+    private let group: ThrottleGroup
+    private let member: ThrottleMember
+    private let meter: ThrottleMeter?
+    /// Requests that were released by `close`, and are under way.
+    private let drain = Locked(Drain())
+
+    private struct Drain {
+        var count = 0
+        var waiter: CheckedContinuation<Void, Never>?
+        var last: ThrottleStatistics?
+    }
+
+    /// Holds `base` to a policy, in a group of its own unless one is given.
+    ///
+    /// `credit` is burst saved before, as `statistics.credit` gives it. With `metrics` and a name the volume's counters are
+    /// published, until it is closed.
+    public init(
+        _ base: any Volume, _ policy: QoSPolicy, in group: ThrottleGroup = ThrottleGroup(), credit: Int64 = 0,
+        volume name: String = "", metrics: (any MetricsFactory)? = nil
+    ) {
+        (self.base, self.group) = (base, group)
+        meter = metrics.map { ThrottleMeter(volume: name, $0) }
+        member = group.join(policy, credit: credit, meter: meter)
+    }
+
+    /// Another policy, from now on, for waiting requests too; nil for none. Burst credit is kept as far as it allows.
+    public func setPolicy(_ policy: QoSPolicy?) { group.setPolicy(policy ?? .unlimited, of: member) }
+
+    /// What the volume has had; as of its closing once it is closed.
+    public var statistics: ThrottleStatistics { drain.withLock { $0.last } ?? group.statistics(of: member) }
+
+    /// Books what other schedulers have served of the volume since this was last called.
+    public func serveElsewhere(_ service: ServiceElsewhere) { group.serveElsewhere(service, of: member) }
+
+    /// Publishes what is not published with each request. Call it before metrics are collected.
+    public func publish() { meter?.publish(statistics) }
+
+    public var geometry: VolumeGeometry { base.geometry }
+    public var stack: String { "throttled(\(base.stack))" }
+
+    public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
+        let outcome = try await admit(buffer.byteCount)
+        defer { finish(outcome) }
+        try await base.read(into: &buffer, at: offset)
+    }
+
+    public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
+        let outcome = try await admit(bytes.byteCount)
+        defer { finish(outcome) }
+        try await base.write(bytes, at: offset, options: options)
+    }
+
+    public func readv(_ vector: IOVector) async throws(StorageError) {
+        let outcome = try await admit(vector.byteCount)
+        defer { finish(outcome) }
+        try await base.readv(vector)
+    }
+
+    public func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
+        let outcome = try await admit(vector.byteCount)
+        defer { finish(outcome) }
+        try await base.writev(vector, options: options)
+    }
+
+    public func discard(_ range: Range<UInt64>) async throws(StorageError) {
+        let outcome = try await admit(0)
+        defer { finish(outcome) }
+        try await base.discard(range)
+    }
+
+    public func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
+        let outcome = try await admit(0)
+        defer { finish(outcome) }
+        try await base.writeZeroes(range, options: options)
+    }
+
+    public func flush() async throws(StorageError) { try await base.flush() }
+
+    public func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] {
+        try await base.extents(in: range)
+    }
+
+    /// Lets go what waits, at once, and closes the volume below when it has ended.
+    public func close() async throws(StorageError) {
+        let last = group.leave(member) { released in drain.withLock { $0.count = released } }
+        if let last {
+            drain.withLock { $0.last = last }
+            meter?.publish(last)
+            await released()
+            meter?.unpublish()
+        }
+        try await base.close()
+    }
+
+    @inline(__always)
+    private func admit(_ byteCount: Int) async throws(StorageError) -> ThrottleWaiters.Outcome {
+        let cost = group.curve.cost(of: UInt64(byteCount))
+        member.count(cost)
+        guard member.isThrottled else { return .granted(isCounted: false) }
+        return try await group.admit(member, cost: cost, byteCount: byteCount)
+    }
+
+    @inline(__always)
+    private func finish(_ outcome: ThrottleWaiters.Outcome) {
+        switch outcome {
+        case .granted(isCounted: false), .cancelled, .timedOut: break
+        case .granted(isCounted: true): group.finish()
+        case .released:
+            let waiter = drain.withLock { drain in
+                drain.count -= 1
+                return drain.count == 0 ? drain.waiter.take() : nil
+            }
+            waiter?.resume()
+        }
+    }
+
+    /// Waits for the requests that `close` released.
+    private func released() async {
+        await withCheckedContinuation { continuation in
+            let isDone = drain.withLock { drain in
+                if drain.count > 0 { drain.waiter = continuation }
+                return drain.count == 0
+            }
+            if isDone { continuation.resume() }
+        }
+    }
+}
