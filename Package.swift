@@ -38,6 +38,7 @@ let package = Package(
         .library(name: "BlockStorage", targets: ["BlockStorage"]),
         .library(name: "QCOW2", targets: ["QCOW2"]),
         .library(name: "RBDPool", targets: ["RBDPool"]),
+        .library(name: "ISCSIPool", targets: ["ISCSIPool"]),
         .library(name: "Templates", targets: ["Templates"]),
         .library(name: "VolumeQoS", targets: ["VolumeQoS"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
@@ -48,8 +49,9 @@ let package = Package(
         .trait(name: "Archives", description: "Unpack compressed templates, through libarchive."),
         .trait(name: "Downloads", description: "Import from web servers and metalinks, through async-http-client."),
         .trait(name: "LegacyQCOW", description: "Import version 1 QCOW images, through libqcow."),
+        .trait(name: "ISCSI", description: "Volumes on iSCSI targets, through libiscsi."),
         .trait(name: "RBD", description: "Pools in Ceph clusters, through librbd."),
-        .default(enabledTraits: ["Archives", "Downloads", "LegacyQCOW", "RBD"]),
+        .default(enabledTraits: ["Archives", "Downloads", "ISCSI", "LegacyQCOW", "RBD"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -72,6 +74,7 @@ let package = Package(
         system("CArchive", pkgConfig: "libarchive", debian: "libarchive-dev"),
         system("CXML", pkgConfig: "libxml-2.0", debian: "libxml2-dev"),
         system("CQCow", pkgConfig: "libqcow", debian: "libqcow-dev"),
+        system("CISCSI", pkgConfig: "libiscsi", debian: "libiscsi-dev"),
         .systemLibrary(
             name: "CRBD", path: "Sources/CLibraries/CRBD", providers: [.apt(["librbd-dev", "librados-dev"])]),
 
@@ -83,6 +86,12 @@ let package = Package(
             "RBDPool",
             [
                 "BlockStorage", "IORuntime", systemPackage, .target(name: "CRBD", condition: .when(traits: ["RBD"])),
+            ]),
+        module(
+            "ISCSIPool",
+            [
+                "BlockStorage", "IORuntime", systemPackage,
+                .target(name: "CISCSI", condition: .when(traits: ["ISCSI"])),
             ]),
         module(
             "Templates",
@@ -129,6 +138,12 @@ let package = Package(
             [
                 "BlockStorage", "IORuntime", "StorageConformance", systemPackage,
                 .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
+            ]),
+        tests(
+            "ISCSIPoolTests",
+            [
+                "BlockStorage", "IORuntime", systemPackage,
+                .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
             ]),
         tests(
             "TemplatesTests",

@@ -1,0 +1,102 @@
+#if ISCSI
+    import BlockStorage
+    import Glibc
+    import IORuntime
+    import SystemPackage
+
+    /// Portals, and this host's own addresses.
+    enum ISCSIAddress {
+        static let defaultPort: UInt16 = 3260
+
+        /// The host and the port of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`, perhaps with `,GROUP` behind.
+        static func parse(_ portal: String) -> (host: String, port: UInt16)? {
+            let address = portal.prefix { $0 != "," }
+            var host = address
+            var port = Substring()
+            if address.hasPrefix("[") {
+                guard let end = address.firstIndex(of: "]") else { return nil }
+                host = address[address.index(after: address.startIndex)..<end]
+                port = address[address.index(after: end)...]
+            } else if let colon = address.firstIndex(of: ":"), !address[address.index(after: colon)...].contains(":") {
+                host = address[..<colon]
+                port = address[colon...]
+            }
+            guard !host.isEmpty, !host.utf8.contains(0) else { return nil }
+            if port.isEmpty { return (String(host), defaultPort) }
+            guard port.hasPrefix(":"), let number = UInt16(port.dropFirst()), number > 0 else { return nil }
+            return (String(host), number)
+        }
+
+        /// The first address of a portal, as libiscsi takes it: a name would make it ask the name servers and wait.
+        static func resolve(_ portal: String, _ pool: BlockingPool) async throws(StorageError) -> String {
+            guard let (host, port) = parse(portal) else {
+                throw StorageError(.invalidArgument, "connect", at: portal, why: "this is not HOST:PORT")
+            }
+            do throws(SystemError) {
+                return try await pool.call("getaddrinfo", portal) { () throws(SystemError) in
+                    var hints = unsafe addrinfo()
+                    unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+                    var list: UnsafeMutablePointer<addrinfo>?
+                    guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0, let first = unsafe list else {
+                        throw SystemError(.addressNotAvailable, "getaddrinfo")
+                    }
+                    defer { unsafe freeaddrinfo(list) }
+                    let address = unsafe try text(first.pointee.ai_addr, first.pointee.ai_addrlen)
+                    return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+                }
+            } catch {
+                let code: StorageError.Code = error.errno == .timedOut ? .timedOut : .connectionLost
+                throw StorageError(code, "connect", at: portal, why: "its name has no address")
+            }
+        }
+
+        /// The network interface that has an address.
+        static func interface(of address: String) throws(StorageError) -> String {
+            var list: UnsafeMutablePointer<ifaddrs>?
+            defer { unsafe freeifaddrs(list) }
+            if unsafe getifaddrs(&list) == 0 {
+                var next = unsafe list
+                while let entry = unsafe next {
+                    if let socketAddress = unsafe entry.pointee.ifa_addr, let name = unsafe entry.pointee.ifa_name {
+                        let family = unsafe Int32(socketAddress.pointee.sa_family)
+                        let length =
+                            family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+                        if family == AF_INET || family == AF_INET6,
+                            unsafe (try? text(socketAddress, socklen_t(length))) == address
+                        {
+                            return unsafe String(cString: name)
+                        }
+                    }
+                    unsafe next = entry.pointee.ifa_next
+                }
+            }
+            throw StorageError(.invalidArgument, "connect", why: "this host has no address \(address)")
+        }
+
+        /// This host's address of a connection.
+        static func local(of descriptor: Int32) throws(SystemError) -> String {
+            var storage = sockaddr_storage()
+            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+            return unsafe try withUnsafeMutablePointer(to: &storage) { pointer throws(SystemError) in
+                // Sound: the storage is large enough for an address of any family.
+                let address = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
+                guard unsafe getsockname(descriptor, address, &length) == 0 else {
+                    throw SystemError(Errno(rawValue: errno), "getsockname")
+                }
+                return unsafe try text(address, length)
+            }
+        }
+
+        private static func text(
+            _ address: UnsafePointer<sockaddr>, _ length: socklen_t
+        ) throws(SystemError) -> String {
+            var host = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            guard
+                unsafe getnameinfo(address, length, &host, socklen_t(host.count), nil, 0, NI_NUMERICHOST) == 0
+            else { throw SystemError(.addressNotAvailable, "getnameinfo") }
+            return host.withUnsafeBytes { bytes in
+                unsafe String(decoding: bytes.prefix { $0 != 0 && $0 != UInt8(ascii: "%") }, as: UTF8.self)
+            }
+        }
+    }
+#endif

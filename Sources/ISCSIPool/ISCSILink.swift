@@ -1,0 +1,197 @@
+#if ISCSI
+    import BlockStorage
+    import Glibc
+    import IORuntime
+    import SystemPackage
+
+    /// The way to one logical unit that outlives its sessions.
+    ///
+    /// Commands go to the session there is, up to a number that the target takes at once; the others wait. When the
+    /// session is lost they come back, and go to the next one, until their deadlines. Anyone may ask from any task; one
+    /// task makes sessions and receives, on one executor.
+    ///
+    /// What a lost session had of changes may still happen at a target that is slow to notice, and must not fall on
+    /// newer bytes: before anything else is sent, the unit is reset, which ends every command it has.
+    @safe
+    final class ISCSILink: Sendable {
+        let login: ISCSILogin
+        let deadline: IODeadline
+        /// Called for each later session before commands go to it, and when the unit says that it has changed.
+        private let prepare: @Sendable (ISCSISession, _ needsReset: Bool) async throws(StorageError) -> Void
+        private let changed: @Sendable (ISCSILink) async -> Void
+        private let state: Locked<ISCSILinkState>
+        private let driver = Locked<Task<Void, Never>?>(nil)
+
+        /// Takes a session over that is ready for commands. At most `depth` commands are at the target at once.
+        init(
+            _ session: ISCSISession, _ login: ISCSILogin, depth: Int,
+            prepare: @escaping @Sendable (ISCSISession, Bool) async throws(StorageError) -> Void,
+            changed: @escaping @Sendable (ISCSILink) async -> Void
+        ) {
+            (self.login, deadline, self.prepare, self.changed) = (login, login.deadline, prepare, changed)
+            state = Locked(ISCSILinkState(session, limit: depth))
+            let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
+            let task = Task.detached(executorPreference: executor) { [self] in await run(session) }
+            driver.withLock { $0 = task }
+        }
+
+        // MARK: - For those who ask
+
+        /// A command with the link's deadline, to which memory is added and which is then started.
+        func command(_ request: SCSICommand) -> ISCSICommand { ISCSICommand(request, due: deadline.due) }
+
+        /// Sends a command, or lets it wait. Its memory belongs to it until `outcome` returns.
+        func start(_ command: ISCSICommand) { change { $0.add(command) } }
+
+        /// Waits for the end of a command that was started.
+        ///
+        /// A cancelled task's command ends at once unless the target has it; then it is waited for.
+        func outcome(of command: ISCSICommand) async -> ISCSICommand.Outcome {
+            await withTaskCancellationHandler {
+                unsafe await withUnsafeContinuation { continuation in
+                    let isDone = state.withLock { _ in
+                        if command.outcome != nil { return true }
+                        unsafe command.continuation = continuation
+                        return false
+                    }
+                    if isDone { unsafe continuation.resume() }
+                }
+            } onCancel: {
+                cancel(command)
+            }
+            return command.outcome ?? .lost
+        }
+
+        /// Why there is no session; nil while there is one.
+        var trouble: StorageError? { state.withLock { $0.session == nil ? $0.trouble : nil } }
+
+        private func cancel(_ command: ISCSICommand) {
+            change { state in
+                command.isCancelled = true
+                guard state.remove(command) else { return }
+                command.finish(.cancelled)
+            }
+        }
+
+        /// Ends the session when everything is back, or late.
+        func close() async {
+            await unsafe withUnsafeContinuation { continuation in
+                let isIdle = state.withLock { state in
+                    if !state.hasCommands { return true }
+                    unsafe state.idleWaiters.append(continuation)
+                    return false
+                }
+                if isIdle { unsafe continuation.resume() }
+            }
+            let session = state.withLock { state in
+                nonisolated(unsafe) let session = state.close()
+                return unsafe session
+            }
+            if let session { await login.end(session) }
+            let task = driver.withLock { task in
+                defer { task = nil }
+                return task
+            }
+            task?.cancel()
+            await task?.value
+        }
+
+        // MARK: - Tasks
+
+        /// Changes the state, and starts the tasks that it then needs.
+        private func change<Result>(_ body: (inout ISCSILinkState) -> Result) -> Result {
+            let (result, session, needsWatch, hasChanged) = state.withLock { state in
+                let result = body(&state)
+                let hasChanged = state.hasChanged
+                state.hasChanged = false
+                state.wakeIfIdle()
+                var sending: ISCSISession?
+                if !state.isSending, let session = state.session, session.wantsToSend {
+                    state.isSending = true
+                    sending = session
+                }
+                let needsWatch = !state.isWatched && state.hasCommands
+                if needsWatch { state.isWatched = true }
+                nonisolated(unsafe) let taken = sending
+                return unsafe (result, taken, needsWatch, hasChanged)
+            }
+            if let session { Task.detached { [self] in await send(session) } }
+            if needsWatch { Task.detached { [self] in await watch() } }
+            if hasChanged { Task.detached { [self] in await changed(self) } }
+            return result
+        }
+
+        /// Receives from the session, and makes another when it is lost, until the link is closed.
+        private func run(_ first: ISCSISession) async {
+            await receive(first)
+            var failures = 0
+            while !state.withLock({ $0.isClosed }) {
+                let needsReset = state.withLock { $0.needsReset }
+                do throws(StorageError) {
+                    let session = try await login.session(failures) { (session) async throws(StorageError) in
+                        try await self.prepare(session, needsReset)
+                    }
+                    failures = 0
+                    nonisolated(unsafe) let made = session
+                    let isWanted = change { state in
+                        guard !state.isClosed else { return false }
+                        if needsReset { state.needsReset = false }
+                        unsafe state.begin(made)
+                        return true
+                    }
+                    guard isWanted else { return session.end() }
+                    await receive(session)
+                } catch {
+                    state.withLock { $0.trouble = error }
+                    failures += 1
+                    await IOExecutor.sleep(for: login.backoff(after: failures))
+                }
+            }
+        }
+
+        private func receive(_ session: ISCSISession) async {
+            guard let descriptor = session.socket?.descriptor.rawValue else { return }
+            while true {
+                // Fails only when the link is closed.
+                _ = try? await IOExecutor.ready(descriptor, for: POLLIN)
+                let isCurrent = change { state in
+                    guard state.session === session else { return false }
+                    state.receive()
+                    return state.session === session
+                }
+                if !isCurrent { return }
+            }
+        }
+
+        /// Sends what the socket did not take at once.
+        private func send(_ session: ISCSISession) async {
+            guard let descriptor = session.socket?.descriptor.rawValue else { return }
+            while true {
+                guard (try? await IOExecutor.ready(descriptor, for: POLLOUT)) != nil else { return }
+                let isDone = change { state in
+                    guard state.session === session else { return true }
+                    state.push()
+                    if state.session?.wantsToSend == true { return false }
+                    state.isSending = false
+                    return true
+                }
+                if isDone { return }
+            }
+        }
+
+        /// Ends the wait for what is late, and lets those go on that waited for a busy target.
+        private func watch() async {
+            let interval = min(max(deadline.limit / 16, .milliseconds(5)), .milliseconds(250))
+            while true {
+                let isBusy = state.withLock { $0.hasDelayed }
+                await IOExecutor.sleep(for: isBusy ? .milliseconds(10) : interval)
+                let isIdle = change { state in
+                    state.expire(MonotonicTime.nanoseconds())
+                    if !state.hasCommands { state.isWatched = false }
+                    return !state.hasCommands
+                }
+                if isIdle { return }
+            }
+        }
+    }
+#endif

@@ -1,0 +1,214 @@
+#if ISCSI
+    import BlockStorage
+    import Glibc
+    import IORuntime
+
+    /// Where the commands of one unit are, and what becomes of those that come back.
+    @safe
+    struct ISCSILinkState {
+        var session: ISCSISession?
+        /// The commands that the session has.
+        private var inFlight: [ISCSICommand] = []
+        /// For a session, or for one of those in flight to end; the first is sent first.
+        private var waiting: [ISCSICommand] = []
+        /// For the target to be less busy.
+        private var delayed: [ISCSICommand] = []
+        /// How many commands the target takes at once, as far as is known.
+        private var limit: Int
+        private let largestLimit: Int
+        /// Commands that were done since the target last had too many.
+        private var doneSinceFull = 0
+        /// A task waits until the socket takes more.
+        var isSending = false
+        var isWatched = false
+        private(set) var isClosed = false
+        /// Changes may be left over from an earlier session.
+        var needsReset = false
+        /// Why there is no session.
+        var trouble: StorageError?
+        /// The unit has said that its size or more has changed.
+        var hasChanged = false
+
+        /// Who waits for the end of the last command.
+        var idleWaiters: [UnsafeContinuation<Void, Never>] = unsafe []
+
+        /// How long a busy target is left alone.
+        private static let delay: UInt64 = 20_000_000
+
+        init(_ session: ISCSISession, limit: Int) {
+            (self.session, self.limit, largestLimit) = (session, limit, limit)
+        }
+
+        var hasCommands: Bool { !(inFlight.isEmpty && waiting.isEmpty && delayed.isEmpty) }
+        var hasDelayed: Bool { !delayed.isEmpty }
+
+        /// Sends a command, or lets it wait.
+        mutating func add(_ command: ISCSICommand) {
+            if isClosed { return command.finish(.closed) }
+            waiting.append(command)
+            if waiting.count == 1 { sendWaiting() }
+        }
+
+        /// Takes a session over.
+        mutating func begin(_ session: ISCSISession) {
+            (self.session, trouble, isSending) = (session, nil, false)
+            sendWaiting()
+        }
+
+        /// Sends what waits, as much as the target takes.
+        mutating func sendWaiting() {
+            guard let session, !waiting.isEmpty else { return }
+            var sent = 0
+            while sent < waiting.count, inFlight.count < limit {
+                let command = waiting[sent]
+                guard session.send(command) else { break }
+                command.index = inFlight.count
+                inFlight.append(command)
+                sent += 1
+            }
+            if sent == 0 {
+                // The library does not even take one.
+                if inFlight.isEmpty { lose() }
+                return
+            }
+            waiting.removeFirst(sent)
+            push()
+        }
+
+        /// Lets the session send.
+        mutating func push() { serve(POLLOUT) }
+
+        /// Lets the session receive, answer what that asks for, and take more commands.
+        mutating func receive() {
+            serve(POLLIN)
+            if session?.wantsToSend == true { push() }
+            sendWaiting()
+        }
+
+        private mutating func serve(_ events: Int32) {
+            guard let session else { return }
+            var isAlive = session.service(events)
+            session.takeReturned { command in
+                removeInFlight(command)
+                switch command.outcome {
+                case .good(let missing)?:
+                    doneSinceFull += 1
+                    command.finish(.good(missing: missing))
+                case .refused(let status)?: settle(command, status)
+                default:
+                    isAlive = false
+                    requeue(command)
+                }
+            }
+            if !isAlive { lose() }
+            // The target may have more room than it had once.
+            if limit < largestLimit, doneSinceFull >= 4 * limit { (limit, doneSinceFull) = (limit + 1, 0) }
+        }
+
+        /// Decides about a command that the target did not do.
+        private mutating func settle(_ command: ISCSICommand, _ status: SCSIStatus) {
+            if status.changesGeometry { hasChanged = true }
+            if status.remedy != .none, command.isCancelled { return command.finish(.cancelled) }
+            switch status.remedy {
+            case .none: command.finish(.refused(status))
+            case .again:
+                command.reset()
+                waiting.insert(command, at: 0)
+            case .againWithFewer:
+                (limit, doneSinceFull) = (max(1, min(limit, inFlight.count)), 0)
+                fallthrough
+            case .againLater:
+                command.reset()
+                command.refusal = status
+                command.notBefore = MonotonicTime.nanoseconds() + Self.delay
+                delayed.append(command)
+            }
+        }
+
+        /// A command whose session is lost: the target may have done it.
+        private mutating func requeue(_ command: ISCSICommand) {
+            if command.request.isChange { needsReset = true }
+            guard command.request.isRepeatable else { return command.finish(.lost) }
+            if command.isCancelled { return command.finish(.cancelled) }
+            command.reset()
+            waiting.insert(command, at: 0)
+        }
+
+        /// Ends the session: the library has no command any more, and no memory of one.
+        mutating func lose() {
+            guard let lost = session else { return }
+            session = nil
+            trouble = trouble ?? lost.failure(.connectionLost, "use session")
+            lost.end()
+            let commands = inFlight
+            inFlight = []
+            for command in commands.reversed() {
+                lost.release(command)
+                requeue(command)
+            }
+        }
+
+        /// Ends the wait for what is late, and sends what was delayed.
+        mutating func expire(_ now: UInt64) {
+            waiting.removeAll { command in
+                if command.due <= now { command.finish(.late) }
+                return command.due <= now
+            }
+            delayed.removeAll { command in
+                if command.due <= now {
+                    command.finish(command.refusal.map { .refused($0) } ?? .late)
+                } else if command.notBefore <= now {
+                    waiting.append(command)
+                } else {
+                    return false
+                }
+                return true
+            }
+            if inFlight.contains(where: { $0.due <= now }) {
+                // What the target does not answer in time is taken back, and everything else sent again.
+                trouble = StorageError(.timedOut, "use session", why: "the target has not answered a command")
+                lose()
+                waiting.removeAll { command in
+                    if command.due <= now { command.finish(.late) }
+                    return command.due <= now
+                }
+            }
+            sendWaiting()
+        }
+
+        /// Takes out a command that the target does not have. False for any other.
+        mutating func remove(_ command: ISCSICommand) -> Bool {
+            for list in [\ISCSILinkState.waiting, \.delayed] {
+                if let index = self[keyPath: list].firstIndex(where: { $0 === command }) {
+                    self[keyPath: list].remove(at: index)
+                    return true
+                }
+            }
+            return false
+        }
+
+        /// Takes no more commands, and gives the session away.
+        mutating func close() -> ISCSISession? {
+            isClosed = true
+            if hasCommands { lose() }
+            for command in waiting + delayed { command.finish(.closed) }
+            (waiting, delayed) = ([], [])
+            defer { session = nil }
+            return session
+        }
+
+        mutating func wakeIfIdle() {
+            guard unsafe !idleWaiters.isEmpty, !hasCommands else { return }
+            for unsafe waiter in unsafe idleWaiters { unsafe waiter.resume() }
+            unsafe idleWaiters = []
+        }
+
+        private mutating func removeInFlight(_ command: ISCSICommand) {
+            let last = inFlight.removeLast()
+            if last !== command {
+                inFlight[command.index] = last
+                last.index = command.index
+            }
+        }
+    }
+#endif

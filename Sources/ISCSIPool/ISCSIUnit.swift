@@ -1,0 +1,145 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+
+    /// What a logical unit says of itself.
+    struct ISCSIUnit: Sendable {
+        /// As REPORT LUNS writes it.
+        let number: UInt16
+        let capacity: SCSICapacity
+        let limits: SCSILimits
+        let provisioning: SCSIProvisioning
+        let modes: SCSIModes
+        /// What tells this unit from any other: vital product data, page 83h. Empty where it has none.
+        let identity: [UInt8]
+
+        private static let identityPage: UInt8 = 0x83
+
+        /// Finds the unit and asks it for everything. Throws `notFound` where the target has no disk of that number.
+        static func describe(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) -> ISCSIUnit {
+            func missing(_ why: String) -> StorageError {
+                StorageError(.notFound, "open volume", at: "\(path)", why: why)
+            }
+            let list = try await session.ask(.reportLUNs(byteCount: SCSIUnitList.byteCount), of: 0)
+            guard let number = SCSIUnitList(list.rawBytes)?.numbers.first(where: { SCSIUnitList.plain($0) == path.lun }) else {
+                throw missing("the target has no LUN \(path.lun)")
+            }
+            session.lun = number
+            try await session.becomeReady()
+            let inquiry = try await session.ask(.inquiry(byteCount: 96))
+            guard SCSIInquiry.isDisk(inquiry.rawBytes) else { throw missing("LUN \(path.lun) is no disk") }
+            let capacity = try await session.capacity(path)
+            let limits = try await session.askOptional(.inquiry(page: SCSILimits.page, byteCount: 64))
+            let provisioning = try await session.askOptional(.inquiry(page: SCSIProvisioning.page, byteCount: 64))
+            let modes = try await session.askOptional(.modeSenseCaching(byteCount: 64))
+            return ISCSIUnit(
+                number: number, capacity: capacity, limits: SCSILimits(limits.rawBytes),
+                provisioning: SCSIProvisioning(provisioning.rawBytes), modes: SCSIModes(modes.rawBytes),
+                identity: try await session.askOptional(.inquiry(page: identityPage, byteCount: 1024)))
+        }
+
+        /// Makes a later session ready for commands to the same unit, and returns its capacity, which may have changed.
+        /// Throws `notFound` where another unit has taken its place.
+        func resume(
+            _ session: ISCSISession, _ path: ISCSIPath, reset: Bool
+        ) async throws(StorageError) -> SCSICapacity {
+            session.lun = number
+            if reset { try await session.endLeftovers() }
+            try await session.becomeReady()
+            let inquiry = try await session.ask(.inquiry(byteCount: 96))
+            guard SCSIInquiry.isDisk(inquiry.rawBytes),
+                try await session.askOptional(.inquiry(page: Self.identityPage, byteCount: 1024)) == identity
+            else {
+                throw StorageError(
+                    .notFound, "use volume", at: "\(path)", why: "another unit has taken its place, or none")
+            }
+            let capacity = try await session.capacity(path)
+            guard capacity.blockSize == self.capacity.blockSize else {
+                throw StorageError(.notFound, "use volume", at: "\(path)", why: "its block size has changed")
+            }
+            return capacity
+        }
+    }
+
+    extension ISCSISession {
+        /// Asks the unit something, and returns the bytes of its answer. Only while nobody else uses the session.
+        func ask(_ request: SCSICommand, of unit: UInt16? = nil) async throws(StorageError) -> [UInt8] {
+            switch try await attempt(request, of: unit) {
+            case .bytes(let answer): return answer
+            case .refused(let status): throw status.error("ask unit", at: "")
+            }
+        }
+
+        /// As `ask`; nothing where the unit does not know the question.
+        func askOptional(_ request: SCSICommand) async throws(StorageError) -> [UInt8] {
+            switch try await attempt(request, of: nil) {
+            case .bytes(let answer): return answer
+            case .refused(let status) where status.isUnsupported: return []
+            case .refused(let status): throw status.error("ask unit", at: "")
+            }
+        }
+
+        enum Answer {
+            case bytes([UInt8])
+            case refused(SCSIStatus)
+        }
+
+        /// Sends a command until the target does not put it off any more. Parameters to send come in `bytes`.
+        func attempt(
+            _ request: SCSICommand, of unit: UInt16? = nil, sending bytes: [UInt8] = []
+        ) async throws(StorageError) -> Answer {
+            let buffer = IOBuffer(byteCount: max(1, request.byteCount))
+            var status = SCSIStatus(code: SCSIStatus.busy)
+            // Every reason to put a command off is told once, but one that is told for ever must end, too.
+            for round in 0..<64 {
+                let command = ISCSICommand(request, due: .max)
+                // Sound: the buffer lives until the command is back, or the session has ended, and this call with it.
+                if request.byteCount > 0 {
+                    let memory = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.memory[0..<request.byteCount])
+                    unsafe memory.copyBytes(from: bytes.prefix(request.byteCount))
+                    unsafe command.add(memory)
+                }
+                guard send(command, to: unit) else { throw failure(.connectionLost, "ask unit") }
+                do throws(StorageError) {
+                    try await drive("ask unit") { command.outcome != nil }
+                } catch {
+                    end()
+                    release(command)
+                    throw error
+                }
+                switch command.outcome {
+                case .good(let missing)?:
+                    guard request.direction == .fromTarget else { return .bytes([]) }
+                    let count = max(0, request.byteCount - missing)
+                    return .bytes(unsafe Array(UnsafeRawBufferPointer(buffer.memory)[0..<count]))
+                case .refused(let refusal)?:
+                    status = refusal
+                    if status.remedy == .none { return .refused(status) }
+                    if status.remedy != .again || round > 8 { await IOExecutor.sleep(for: .milliseconds(20)) }
+                default: throw failure(.connectionLost, "ask unit")
+                }
+            }
+            return .refused(status)
+        }
+
+        /// Lets the unit say all that it has to say to a new session.
+        func becomeReady() async throws(StorageError) { _ = try await ask(.testUnitReady) }
+
+        /// Throws for a unit that has no bytes, or none that can be counted.
+        func capacity(_ path: ISCSIPath) async throws(StorageError) -> SCSICapacity {
+            let answer = try await ask(.readCapacity(byteCount: SCSICapacity.byteCount))
+            guard let capacity = SCSICapacity(answer.rawBytes) else {
+                throw StorageError(
+                    .inputOutput, "open volume", at: "\(path)", why: "the target states no size that can be")
+            }
+            return capacity
+        }
+
+        /// Ends what an earlier session left at the unit. A target that does not know how has ended it with the session,
+        /// as RFC 7143, section 6.3.5, demands.
+        func endLeftovers() async throws(StorageError) {
+            try resetUnit()
+            _ = try await step("reset unit")
+        }
+    }
+#endif

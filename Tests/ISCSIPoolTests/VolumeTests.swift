@@ -1,0 +1,60 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+    import Testing
+
+    @testable import ISCSIPool
+
+    @Suite("A volume on an iSCSI target")
+    struct VolumeTests {
+        @Test("reads what was written, of any size, by one piece of memory or many")
+        func readsWhatWasWritten() async throws {
+            let target = try TestTarget()
+            let volume = try await target.open()
+            #expect(volume.geometry.size == 64 << 20)
+            #expect(volume.geometry.blockSize == 512)
+            #expect(volume.stack == "iscsi:/\(target.description.iqn)/1")
+            var generator = SeededGenerator(seed: 7)
+            var model = [UInt8](repeating: 0, count: 8 << 20)
+            for _ in 0..<60 {
+                let count = Int.random(in: 1...(Bool.random(using: &generator) ? 5000 : 40), using: &generator) * 512
+                let offset = Int.random(in: 0...(model.count - count) / 512, using: &generator) * 512
+                let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+                let options: WriteOptions = Bool.random(using: &generator) ? .forceUnitAccess : []
+                try await volume.write(bytes.rawBytes, at: UInt64(offset), options: options)
+                model.replaceSubrange(offset..<offset + count, with: bytes)
+            }
+            try await volume.flush()
+            #expect(try await volume.bytes(at: 0, count: model.count) == model)
+            try await volume.close()
+
+            let reopened = try await target.open()
+            #expect(try await reopened.bytes(at: 0, count: model.count) == model)
+            try await reopened.close()
+        }
+
+        @Test("proves itself and has the target prove itself")
+        func mutualCHAP() async throws {
+            let target = try TestTarget("--mutual")
+            let volume = try await target.open()
+            try await volume.fill(7, 0..<4096)
+            #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 7 })
+            try await volume.close()
+        }
+
+        @Test("refuses a wrong secret of either side, and names no secret")
+        func wrongSecrets() async throws {
+            let target = try TestTarget("--mutual")
+            let wrong = "not-the-secret-1"
+            let mine = await failure {
+                _ = try await target.open { settings, _ in settings.credentials?.secret = Secret(wrong) }
+            }
+            #expect(mine?.code == .authenticationFailed, "\(String(describing: mine))")
+            let theirs = await failure {
+                _ = try await target.open { settings, _ in settings.targetCredentials?.secret = Secret(wrong) }
+            }
+            #expect(theirs?.code == .authenticationFailed, "\(String(describing: theirs))")
+            for error in [mine, theirs] { #expect(error?.description.contains(wrong) == false) }
+        }
+    }
+#endif
