@@ -94,7 +94,7 @@
             guard
                 unsafe getnameinfo(address, length, &host, socklen_t(host.count), nil, 0, NI_NUMERICHOST) == 0
             else { throw SystemError(.addressNotAvailable, "getnameinfo") }
-            return host.withUnsafeBytes { bytes in
+            return unsafe host.withUnsafeBytes { bytes in
                 unsafe String(decoding: bytes.prefix { $0 != 0 && $0 != UInt8(ascii: "%") }, as: UTF8.self)
             }
         }

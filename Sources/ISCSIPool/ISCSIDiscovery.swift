@@ -1,12 +1,41 @@
 #if ISCSI
     import BlockStorage
     import CISCSI
+    import IORuntime
 
     /// A target that a portal knows.
     public struct ISCSIDiscoveredTarget: Equatable, Sendable {
         public var name: String
         /// `ADDRESS:PORT,GROUP`.
         public var portals: [String]
+    }
+
+    extension ISCSITarget {
+        /// Asks each portal in turn for the targets that it knows, until one answers. The name of this target is not
+        /// looked at, nor is what it would prove itself with.
+        public func discover(
+            deadline: Duration = .seconds(30)
+        ) async throws(StorageError) -> [ISCSIDiscoveredTarget] {
+            let login = try ISCSILogin(self, deadline: IODeadline(deadline))
+            var failure = StorageError(.connectionLost, "discover targets")
+            for turn in portals.indices {
+                do throws(StorageError) {
+                    let list = ISCSIDiscoveryList()
+                    let session = try await login.session(turn, isDiscovery: true) {
+                        (session) async throws(StorageError) in
+                        try session.discover(into: list)
+                        guard try await session.step("discover targets") == 0 else {
+                            throw session.failure(.connectionLost, "discover targets")
+                        }
+                    }
+                    await login.end(session)
+                    return list.targets
+                } catch {
+                    failure = error
+                }
+            }
+            throw failure
+        }
     }
 
     /// What libiscsi lists when it has asked a portal for its targets.

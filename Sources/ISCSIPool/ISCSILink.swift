@@ -76,17 +76,9 @@
         /// Ends the session when everything is back, or late.
         func close() async {
             await unsafe withUnsafeContinuation { continuation in
-                let isIdle = state.withLock { state in
-                    if !state.hasCommands { return true }
-                    unsafe state.idleWaiters.append(continuation)
-                    return false
-                }
-                if isIdle { unsafe continuation.resume() }
+                state.withLock { unsafe $0.wait(continuation) }
             }
-            let session = state.withLock { state in
-                nonisolated(unsafe) let session = state.close()
-                return unsafe session
-            }
+            let session = state.withLock { $0.close() }
             if let session { await login.end(session) }
             let task = driver.withLock { task in
                 defer { task = nil }
@@ -100,25 +92,21 @@
 
         /// Changes the state, and starts the tasks that it then needs.
         private func change<Result>(_ body: (inout ISCSILinkState) -> Result) -> Result {
-            let (result, session, needsWatch, hasChanged) = state.withLock { state in
-                let result = body(&state)
-                let hasChanged = state.hasChanged
-                state.hasChanged = false
-                state.wakeIfIdle()
-                var sending: ISCSISession?
-                if !state.isSending, let session = state.session, session.wantsToSend {
-                    state.isSending = true
-                    sending = session
-                }
-                let needsWatch = !state.isWatched && state.hasCommands
-                if needsWatch { state.isWatched = true }
-                nonisolated(unsafe) let taken = sending
-                return unsafe (result, taken, needsWatch, hasChanged)
-            }
-            if let session { Task.detached { [self] in await send(session) } }
-            if needsWatch { Task.detached { [self] in await watch() } }
-            if hasChanged { Task.detached { [self] in await changed(self) } }
+            let (result, needs) = state.withLock { state in (body(&state), state.takeNeeds()) }
+            if !needs.isEmpty { meet(needs) }
             return result
+        }
+
+        private func meet(_ needs: ISCSILinkState.Needs) {
+            if let session = needs.sender { Task.detached { [self] in await send(session) } }
+            if needs.watch { Task.detached { [self] in await watch() } }
+            if needs.delay {
+                Task.detached { [self] in
+                    await IOExecutor.sleep(for: ISCSILinkState.delay)
+                    change { $0.endDelay() }
+                }
+            }
+            if needs.change { Task.detached { [self] in await changed(self) } }
         }
 
         /// Receives from the session, and makes another when it is lost, until the link is closed.
@@ -132,11 +120,10 @@
                         try await self.prepare(session, needsReset)
                     }
                     failures = 0
-                    nonisolated(unsafe) let made = session
                     let isWanted = change { state in
                         guard !state.isClosed else { return false }
                         if needsReset { state.needsReset = false }
-                        unsafe state.begin(made)
+                        state.begin(session)
                         return true
                     }
                     guard isWanted else { return session.end() }
@@ -168,29 +155,16 @@
             guard let descriptor = session.socket?.descriptor.rawValue else { return }
             while true {
                 guard (try? await IOExecutor.ready(descriptor, for: POLLOUT)) != nil else { return }
-                let isDone = change { state in
-                    guard state.session === session else { return true }
-                    state.push()
-                    if state.session?.wantsToSend == true { return false }
-                    state.isSending = false
-                    return true
-                }
-                if isDone { return }
+                if change({ $0.sendMore(session) }) { return }
             }
         }
 
-        /// Ends the wait for what is late, and lets those go on that waited for a busy target.
+        /// Ends the wait for what is late, as long as there are commands.
         private func watch() async {
             let interval = min(max(deadline.limit / 16, .milliseconds(5)), .milliseconds(250))
             while true {
-                let isBusy = state.withLock { $0.hasDelayed }
-                await IOExecutor.sleep(for: isBusy ? .milliseconds(10) : interval)
-                let isIdle = change { state in
-                    state.expire(MonotonicTime.nanoseconds())
-                    if !state.hasCommands { state.isWatched = false }
-                    return !state.hasCommands
-                }
-                if isIdle { return }
+                await IOExecutor.sleep(for: interval)
+                if change({ $0.expire(MonotonicTime.nanoseconds()) }) { return }
             }
         }
     }

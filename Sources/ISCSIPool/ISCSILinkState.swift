@@ -19,28 +19,53 @@
         /// Commands that were done since the target last had too many.
         private var doneSinceFull = 0
         /// A task waits until the socket takes more.
-        var isSending = false
-        var isWatched = false
+        private var isSending = false
+        /// A task looks for what is late.
+        private var isWatched = false
+        /// A task waits for the target to be less busy.
+        private var isDelayTimed = false
         private(set) var isClosed = false
         /// Changes may be left over from an earlier session.
         var needsReset = false
         /// Why there is no session.
         var trouble: StorageError?
         /// The unit has said that its size or more has changed.
-        var hasChanged = false
-
+        private var hasChanged = false
         /// Who waits for the end of the last command.
-        var idleWaiters: [UnsafeContinuation<Void, Never>] = unsafe []
+        private var idleWaiters: [UnsafeContinuation<Void, Never>] = unsafe []
 
         /// How long a busy target is left alone.
-        private static let delay: UInt64 = 20_000_000
+        static let delay = Duration.milliseconds(20)
 
         init(_ session: ISCSISession, limit: Int) {
             (self.session, self.limit, largestLimit) = (session, limit, limit)
         }
 
         var hasCommands: Bool { !(inFlight.isEmpty && waiting.isEmpty && delayed.isEmpty) }
-        var hasDelayed: Bool { !delayed.isEmpty }
+
+        /// Tasks that are to be started.
+        struct Needs {
+            /// One that sends what the socket of a session did not take.
+            var sender: ISCSISession?
+            /// One that ends the wait for what is late.
+            var watch = false
+            /// One that calls `endDelay` after `delay`.
+            var delay = false
+            /// One that looks at the unit again.
+            var change = false
+
+            var isEmpty: Bool { sender == nil && !watch && !delay && !change }
+        }
+
+        /// What is needed since the last call.
+        mutating func takeNeeds() -> Needs {
+            var needs = Needs()
+            if !isSending, let session, session.wantsToSend { (isSending, needs.sender) = (true, session) }
+            if !isWatched, hasCommands { (isWatched, needs.watch) = (true, true) }
+            if !isDelayTimed, !delayed.isEmpty { (isDelayTimed, needs.delay) = (true, true) }
+            if hasChanged { (hasChanged, needs.change) = (false, true) }
+            return needs
+        }
 
         /// Sends a command, or lets it wait.
         mutating func add(_ command: ISCSICommand) {
@@ -75,8 +100,15 @@
             push()
         }
 
-        /// Lets the session send.
-        mutating func push() { serve(POLLOUT) }
+        private mutating func push() { serve(POLLOUT) }
+
+        /// Sends what the socket of `session` did not take before. True when nothing is left of it.
+        mutating func sendMore(_ session: ISCSISession) -> Bool {
+            guard self.session === session else { return true }
+            push()
+            isSending = self.session?.wantsToSend == true
+            return !isSending
+        }
 
         /// Lets the session receive, answer what that asks for, and take more commands.
         mutating func receive() {
@@ -101,6 +133,7 @@
                 }
             }
             if !isAlive { lose() }
+            wakeIfIdle()
             // The target may have more room than it had once.
             if limit < largestLimit, doneSinceFull >= 4 * limit { (limit, doneSinceFull) = (limit + 1, 0) }
         }
@@ -120,7 +153,6 @@
             case .againLater:
                 command.reset()
                 command.refusal = status
-                command.notBefore = MonotonicTime.nanoseconds() + Self.delay
                 delayed.append(command)
             }
         }
@@ -148,31 +180,33 @@
             }
         }
 
-        /// Ends the wait for what is late, and sends what was delayed.
-        mutating func expire(_ now: UInt64) {
-            waiting.removeAll { command in
-                if command.due <= now { command.finish(.late) }
-                return command.due <= now
-            }
-            delayed.removeAll { command in
-                if command.due <= now {
-                    command.finish(command.refusal.map { .refused($0) } ?? .late)
-                } else if command.notBefore <= now {
-                    waiting.append(command)
-                } else {
-                    return false
-                }
-                return true
-            }
+        /// Ends the wait for what is late. True when there are no commands any more.
+        mutating func expire(_ now: UInt64) -> Bool {
+            waiting.removeAll { Self.isLate($0, now) }
+            delayed.removeAll { Self.isLate($0, now) }
             if inFlight.contains(where: { $0.due <= now }) {
                 // What the target does not answer in time is taken back, and everything else sent again.
                 trouble = StorageError(.timedOut, "use session", why: "the target has not answered a command")
                 lose()
-                waiting.removeAll { command in
-                    if command.due <= now { command.finish(.late) }
-                    return command.due <= now
-                }
+                waiting.removeAll { Self.isLate($0, now) }
             }
+            wakeIfIdle()
+            isWatched = hasCommands
+            return !isWatched
+        }
+
+        /// Whether a command is late; then it is finished.
+        private static func isLate(_ command: ISCSICommand, _ now: UInt64) -> Bool {
+            guard command.due <= now else { return false }
+            command.finish(command.refusal.map { .refused($0) } ?? .late)
+            return true
+        }
+
+        /// Sends again what was delayed.
+        mutating func endDelay() {
+            isDelayTimed = false
+            waiting.append(contentsOf: delayed)
+            delayed = []
             sendWaiting()
         }
 
@@ -181,6 +215,7 @@
             for list in [\ISCSILinkState.waiting, \.delayed] {
                 if let index = self[keyPath: list].firstIndex(where: { $0 === command }) {
                     self[keyPath: list].remove(at: index)
+                    wakeIfIdle()
                     return true
                 }
             }
@@ -197,9 +232,15 @@
             return session
         }
 
-        mutating func wakeIfIdle() {
+        /// Lets `waiter` go on when there are no commands.
+        mutating func wait(_ waiter: UnsafeContinuation<Void, Never>) {
+            unsafe idleWaiters.append(waiter)
+            wakeIfIdle()
+        }
+
+        private mutating func wakeIfIdle() {
             guard unsafe !idleWaiters.isEmpty, !hasCommands else { return }
-            for unsafe waiter in unsafe idleWaiters { unsafe waiter.resume() }
+            unsafe idleWaiters.forEach { unsafe $0.resume() }
             unsafe idleWaiters = []
         }
 

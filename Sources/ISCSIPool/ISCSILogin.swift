@@ -29,17 +29,18 @@
             return min(.milliseconds(25 << rounds), deadline.limit / 16, .seconds(1))
         }
 
-        /// A session for commands by portal `turn`, counted in a circle, for which `prepare` has succeeded. Takes at most
-        /// a fraction of the deadline, so that there is time for another.
+        /// A session by portal `turn`, counted in a circle, for which `prepare` has succeeded. Of a deadline that is
+        /// long it takes half at most, so that there is time for another.
         func session(
             _ turn: Int = 0, isDiscovery: Bool = false,
             prepare: @escaping @Sendable (ISCSISession) async throws(StorageError) -> Void
         ) async throws(StorageError) -> ISCSISession {
             let portal = target.portals[turn % target.portals.count]
-            return try await bounded(min(deadline.limit / 2, .seconds(10)), portal) { () async throws(StorageError) in
+            let limit = max(deadline.limit / 2, min(deadline.limit, .seconds(5)))
+            return try await bounded(limit, portal) { () async throws(StorageError) in
                 var address = try await ISCSIAddress.resolve(portal, resolver)
                 for _ in 0..<4 {
-                    let session = try self.make(isDiscovery: isDiscovery)
+                    let session = try make(isDiscovery: isDiscovery)
                     do throws(StorageError) {
                         try await connect(session, address)
                         if try await logIn(session) {
@@ -62,9 +63,7 @@
 
         /// Logs out, as far as the target takes part, and ends the session.
         func end(_ session: ISCSISession) async {
-            nonisolated(unsafe) let ended = session
             _ = try? await bounded(min(deadline.limit, .seconds(1)), target.name) { () async throws(StorageError) in
-                let session = unsafe ended
                 try session.logOut()
                 _ = try await session.step("log out")
             }

@@ -48,12 +48,12 @@
                 context, target.headerDigest == .none ? ISCSI_HEADER_DIGEST_NONE : ISCSI_HEADER_DIGEST_CRC32C)
             if !isDiscovery { unsafe iscsi_set_targetname(context, target.name) }
             if let credentials = target.credentials {
-                _ = unsafe credentials.secret.reveal {
+                _ = credentials.secret.reveal {
                     unsafe iscsi_set_initiator_username_pwd(context, credentials.user, $0)
                 }
             }
             if let credentials = target.targetCredentials {
-                _ = unsafe credentials.secret.reveal {
+                _ = credentials.secret.reveal {
                     unsafe iscsi_set_target_username_pwd(context, credentials.user, $0)
                 }
             }
@@ -99,7 +99,7 @@
             }
             let descriptor = unsafe dup(iscsi_get_fd(context))
             guard descriptor >= 0 else { throw StorageError(SystemError(Errno(rawValue: errno), "dup"), "connect") }
-            _ = unsafe fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             _ = unsafe fcntl(iscsi_get_fd(context), F_SETFD, FD_CLOEXEC)
             socket = Socket(owning: FileDescriptor(rawValue: descriptor))
         }
@@ -151,7 +151,8 @@
 
         // MARK: - Commands
 
-        /// Gives a command to libiscsi, for `lun` or another unit; `service` sends it. False where the library takes no more.
+        /// Gives a command to libiscsi, for `lun` or another unit; `service` sends it. False where the library takes no
+        /// more.
         func send(_ command: ISCSICommand, to unit: UInt16? = nil) -> Bool {
             let request = command.request
             var block = request.block
@@ -173,7 +174,7 @@
             case .fromTarget: unsafe scsi_task_set_iov_in(task, command.pieces, command.pieceCount)
             case .toTarget: unsafe scsi_task_set_iov_out(task, command.pieces, command.pieceCount)
             }
-            command.session = self
+            unsafe command.session = self
             unsafe command.task = task
             let result = unsafe iscsi_scsi_command_async(
                 context, Int32(unit ?? lun), task,
@@ -218,11 +219,11 @@
 
         /// Takes the task of a command back that came back, or whose session has ended.
         func release(_ command: ISCSICommand) {
-            command.session = nil
+            unsafe command.session = nil
             guard let task = unsafe command.task else { return }
             unsafe command.task = nil
-            // A target may refuse a write before it has had all of it. What is queued of it must not be sent from memory
-            // that is somebody else's by then: without a list libiscsi fails, and the session with it.
+            // A target may refuse a write before it has had all of it. What is queued of it must not be sent from
+            // memory that is somebody else's by then: without a list libiscsi fails, and the session with it.
             if command.request.direction == .toTarget, unsafe context != nil,
                 unsafe iscsi_out_queue_length(context) > 0 || wantsToSend
             {
@@ -234,7 +235,7 @@
         }
 
         private func freeLingering() {
-            for unsafe task in unsafe lingering { unsafe scsi_free_scsi_task(task) }
+            unsafe lingering.forEach { unsafe scsi_free_scsi_task($0) }
             unsafe lingering.removeAll()
         }
 
@@ -288,9 +289,6 @@
         var isCancelled = false
         /// What a busy target answered last.
         var refusal: SCSIStatus?
-        /// When it may be sent again, on `MonotonicTime`'s scale.
-        var notBefore: UInt64 = 0
-
         init(_ request: SCSICommand, due: UInt64) {
             (self.request, self.due) = (request, due)
             unsafe pieces = .allocate(capacity: Self.largestPieceCount)
@@ -318,7 +316,7 @@
 
         fileprivate func take(_ status: Int32) {
             guard let session = unsafe session else { return }
-            unsafe outcome = unsafe read(status)
+            outcome = read(status)
             session.take(self)
         }
 
@@ -330,10 +328,11 @@
             }
             guard let code = UInt8(exactly: status) else { return .lost }
             guard code == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: code)) }
-            return unsafe .refused(
-                SCSIStatus(
-                    code: code, key: UInt8(truncatingIfNeeded: task.pointee.sense.key.rawValue),
-                    additional: UInt16(truncatingIfNeeded: task.pointee.sense.ascq)))
+            // libiscsi reads the sense, too, but past the end of one that is short. It begins with its length.
+            let answer = unsafe UnsafeRawBufferPointer(
+                start: task.pointee.datain.data, count: Int(max(0, task.pointee.datain.size)))
+            let sense = unsafe RawSpan(_unsafeBytes: answer)
+            return .refused(SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount))))
         }
     }
 

@@ -21,7 +21,8 @@
                 StorageError(.notFound, "open volume", at: "\(path)", why: why)
             }
             let list = try await session.ask(.reportLUNs(byteCount: SCSIUnitList.byteCount), of: 0)
-            guard let number = SCSIUnitList(list.rawBytes)?.numbers.first(where: { SCSIUnitList.plain($0) == path.lun }) else {
+            guard let number = SCSIUnitList(list.rawBytes)?.numbers.first(where: { SCSIUnitList.plain($0) == path.lun })
+            else {
                 throw missing("the target has no LUN \(path.lun)")
             }
             session.lun = number
@@ -88,13 +89,14 @@
         func attempt(
             _ request: SCSICommand, of unit: UInt16? = nil, sending bytes: [UInt8] = []
         ) async throws(StorageError) -> Answer {
-            let buffer = IOBuffer(byteCount: max(1, request.byteCount))
+            var buffer = IOBuffer(byteCount: max(1, request.byteCount))
             var status = SCSIStatus(code: SCSIStatus.busy)
             // Every reason to put a command off is told once, but one that is told for ever must end, too.
             for round in 0..<64 {
                 let command = ISCSICommand(request, due: .max)
                 // Sound: the buffer lives until the command is back, or the session has ended, and this call with it.
                 if request.byteCount > 0 {
+                    buffer.zero()
                     let memory = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.memory[0..<request.byteCount])
                     unsafe memory.copyBytes(from: bytes.prefix(request.byteCount))
                     unsafe command.add(memory)
@@ -135,8 +137,8 @@
             return capacity
         }
 
-        /// Ends what an earlier session left at the unit. A target that does not know how has ended it with the session,
-        /// as RFC 7143, section 6.3.5, demands.
+        /// Ends what an earlier session left at the unit. A target that does not know how has ended it with the
+        /// session, as RFC 7143, section 6.3.5, demands.
         func endLeftovers() async throws(StorageError) {
             try resetUnit()
             _ = try await step("reset unit")

@@ -18,7 +18,8 @@
             try await forEachPart(of: range, min(stated == 0 ? .max : stated, Self.largestUnmap)) {
                 (part) async throws(StorageError) in
                 let list = SCSIUnmapList.bytes(
-                    part.lowerBound / self.blockSize, count: UInt32((part.upperBound - part.lowerBound) / self.blockSize))
+                    part.lowerBound / self.blockSize,
+                    count: UInt32((part.upperBound - part.lowerBound) / self.blockSize))
                 try await self.perform(
                     .unmap(byteCount: SCSIUnmapList.byteCount), sending: list.rawBytes, "discard")
             }
@@ -129,7 +130,8 @@
         ) async throws(StorageError) {
             let command = link.command(request)
             unsafe command.add(bytes.pinned)
-            try await perform(command, what)
+            // tgt says of the list of UNMAP that it has not taken it.
+            _ = try await perform(mayBeShort: command, what)
         }
 
         private func forEachPart(

@@ -5,10 +5,11 @@
 
     /// A logical unit of an iSCSI target that is open.
     ///
-    /// Every request has a deadline. Until then a lost connection is made again, by whatever portal answers, and what was
-    /// on its way is sent again. A request that is late throws `timedOut`, or `connectionLost` while there is no
-    /// connection; its memory is free then. A late write may have landed; nothing that is sent later can be overtaken by
-    /// it. A target whose cache does not survive its restart loses what was not flushed, as a disk does.
+    /// Every request has a deadline. Until then a lost connection is made again, by whatever portal answers, and what
+    /// was on its way is sent again. A request that is late throws `timedOut`, or `connectionLost` while there is no
+    /// connection; its memory is free then. A late write may have landed; it falls on nothing that is written later,
+    /// because the unit is reset before. A target whose cache does not survive its restart loses what was not flushed,
+    /// as a disk does.
     public final class ISCSIVolume: Volume {
         /// How a volume is used.
         public struct Options: Sendable {
@@ -146,6 +147,13 @@
                 throw error
             }
             if let failure = flushFailure.withLock({ $0 }) { throw failure }
+        }
+
+        /// Asks for the unit's size again. A target tells of a change itself, but some leave it out.
+        public func rescan() async throws(StorageError) {
+            try checkOpen()
+            if case .good = await size.refresh(link) { return }
+            throw StorageError(.connectionLost, "rescan", at: stack, why: "the target does not state a size")
         }
 
         public func close() async throws(StorageError) {
@@ -298,16 +306,17 @@
 
         func set(_ bytes: UInt64) { value.store(bytes, ordering: .releasing) }
 
-        /// Asks for it again. What does not work now is asked again by the next session.
-        func refresh(_ link: ISCSILink) async {
+        /// Asks for it again.
+        @discardableResult
+        func refresh(_ link: ISCSILink) async -> ISCSICommand.Outcome {
             let buffer = IOBuffer(byteCount: Int(SCSICapacity.byteCount))
             let command = link.command(.readCapacity(byteCount: SCSICapacity.byteCount))
             // Sound: the buffer lives until the command is back.
             unsafe command.add(buffer.memory)
             link.start(command)
-            if case .good = await link.outcome(of: command), let capacity = SCSICapacity(buffer.bytes) {
-                set(capacity.size)
-            }
+            let outcome = await link.outcome(of: command)
+            if case .good = outcome, let capacity = SCSICapacity(buffer.bytes) { set(capacity.size) }
+            return outcome
         }
     }
 #endif

@@ -13,7 +13,7 @@
         let byteCount: Int
         /// Whether it changes what the volume holds, so that it must not happen late.
         let isChange: Bool
-        /// Whether doing it twice is the same as doing it once. One that is not must be looked at again by whoever asked.
+        /// Whether doing it twice is the same as doing it once. After one that is not, whoever asked must look again.
         let isRepeatable: Bool
 
         private init(
@@ -65,8 +65,8 @@
         /// Makes all that was written before durable.
         static var synchronizeCache: SCSICommand { SCSICommand(0x35, 10) }
 
-        /// Writes the one block that is sent to each of `count` blocks. With `unmap` they may be deallocated instead, if
-        /// they then read as that block.
+        /// Writes the one block that is sent to each of `count` blocks. With `unmap` they may be deallocated instead,
+        /// if they then read as that block.
         static func writeSame(_ place: UInt64, count: UInt32, unmap: Bool, blockSize: Int) -> SCSICommand {
             var command = SCSICommand(0x93, 16, .toTarget, byteCount: blockSize, isChange: true)
             if unmap { command.block[1] = 0x08 }

@@ -1,5 +1,6 @@
 #if ISCSI
     import BlockStorage
+    import IORuntime
 
     /// How a command ended that the target did not do: its status, and the sense that explains it (SAM-5, SPC-4).
     struct SCSIStatus: Equatable, Sendable {
@@ -8,6 +9,20 @@
         var key: UInt8 = 0
         /// The additional sense code and its qualifier.
         var additional: UInt16 = 0
+
+        init(code: UInt8) { self.code = code }
+
+        /// Of CHECK CONDITION, as the sense data says, in its fixed or its descriptor format (SPC-4, 4.5). What is too
+        /// short says nothing.
+        init(sense: RawSpan) {
+            code = Self.checkCondition
+            func byte(_ offset: Int) -> UInt8 {
+                offset < sense.byteCount ? sense.loadBigEndian(UInt8.self, at: offset) : 0
+            }
+            let (keyOffset, additionalOffset) = byte(0) & 0x7f < 0x72 ? (2, 12) : (1, 2)
+            key = byte(keyOffset) & 0x0f
+            additional = UInt16(byte(additionalOffset)) << 8 | UInt16(byte(additionalOffset + 1))
+        }
 
         static let checkCondition: UInt8 = 0x02
         static let busy: UInt8 = 0x08

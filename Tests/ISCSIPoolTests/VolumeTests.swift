@@ -19,7 +19,7 @@
             for _ in 0..<60 {
                 let count = Int.random(in: 1...(Bool.random(using: &generator) ? 5000 : 40), using: &generator) * 512
                 let offset = Int.random(in: 0...(model.count - count) / 512, using: &generator) * 512
-                let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+                let bytes = [UInt8](repeating: .random(in: 0...255, using: &generator), count: count)
                 let options: WriteOptions = Bool.random(using: &generator) ? .forceUnitAccess : []
                 try await volume.write(bytes.rawBytes, at: UInt64(offset), options: options)
                 model.replaceSubrange(offset..<offset + count, with: bytes)

@@ -1,0 +1,187 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+    import Testing
+
+    @testable import ISCSIPool
+
+    @Suite("A volume whose target answers oddly")
+    struct FakeTargetTests {
+        /// Counts what is asked.
+        private final class Counter: Sendable {
+            private let count = Locked(0)
+
+            /// How many have been counted before.
+            func next() -> Int {
+                count.withLock { count in
+                    defer { count += 1 }
+                    return count
+                }
+            }
+        }
+
+        @Test("works with the disk that the other tests change")
+        func usual() async throws {
+            let target = try await FakeTarget { _ in .asUsual }
+            let volume = try await target.open()
+            #expect(volume.geometry.size == 1 << 20)
+            try await volume.fill(3, 512..<4096)
+            #expect(try await volume.bytes(at: 512, count: 3584).allSatisfy { $0 == 3 })
+            try await volume.flush()
+            try await volume.close()
+        }
+
+        @Test(
+            "sends a command again that the target puts off",
+            arguments: [
+                FakeTarget.Reply.status(SCSIStatus.busy), .status(SCSIStatus.taskSetFull),
+                .status(SCSIStatus.taskAborted), .status(2, sense: FakeTarget.sense(6, 0x2900)),
+                .status(2, sense: FakeTarget.sense(11, 0x4b00)), .status(2, sense: FakeTarget.sense(2, 0x0401)), .end,
+            ])
+        func putOff(_ reply: FakeTarget.Reply) async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                guard request.command == 0x28 || request.command == 0x2a else { return .asUsual }
+                return counter.next() % 3 == 0 ? reply : .asUsual
+            }
+            let volume = try await target.open()
+            for index in UInt8(0)..<20 {
+                let start = UInt64(index) * 512
+                try await volume.fill(index, start..<start + 512)
+                #expect(try await volume.bytes(at: start, count: 512).allSatisfy { $0 == index })
+            }
+            try await volume.close()
+        }
+
+        @Test("takes a new size when the target says that it has changed")
+        func capacityChange() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                guard request.command == 0x28, counter.next() == 0 else { return .asUsual }
+                return .status(2, sense: FakeTarget.sense(6, 0x2a09))
+            }
+            let volume = try await target.open()
+            target.resize(blockCount: 1024)
+            _ = try await volume.bytes(at: 0, count: 512)
+            while volume.geometry.size == 1 << 20 { await Task.yield() }
+            #expect(volume.geometry.size == 1 << 19)
+            try await volume.close()
+        }
+
+        @Test(
+            "gives what a target refuses the error of its kind",
+            arguments: [
+                (FakeTarget.sense(3, 0x1100), StorageError.Code.inputOutput),
+                (FakeTarget.sense(5, 0x2100), .outOfRange),
+                (FakeTarget.sense(5, 0x2500), .notFound), (FakeTarget.sense(7, 0x2700), .readOnly),
+                (FakeTarget.sense(7, 0x2707), .noSpace), (FakeTarget.sense(5, 0x2000), .notSupported),
+                ([], .inputOutput), ([0x70], .inputOutput), ([0x72, 0xff, 0xff, 0xff, 0, 0, 0, 0xff], .inputOutput),
+            ] as [([UInt8], StorageError.Code)])
+        func refused(_ sense: [UInt8], _ code: StorageError.Code) async throws {
+            let target = try await FakeTarget { $0.command == 0x2a ? .status(2, sense: sense) : .asUsual }
+            let volume = try await target.open()
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            #expect(error?.code == code, "\(String(describing: error))")
+            try await volume.close()
+        }
+
+        @Test("says that a write was refused by another's reservation")
+        func reservationConflict() async throws {
+            let target = try await FakeTarget {
+                $0.command == 0x2a ? .status(SCSIStatus.reservationConflict) : .asUsual
+            }
+            let volume = try await target.open()
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            #expect(error?.code == .busy, "\(String(describing: error))")
+            try await volume.close()
+        }
+
+        @Test("fails every flush after one that failed")
+        func failedFlush() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                guard request.command == 0x35, counter.next() == 0 else { return .asUsual }
+                return .status(2, sense: FakeTarget.sense(3, 0x0c00))
+            }
+            let volume = try await target.open()
+            for _ in 0..<3 {
+                let error = await failure { try await volume.flush() }
+                #expect(error?.code == .inputOutput)
+            }
+            let close = await failure { try await volume.close() }
+            #expect(close?.code == .inputOutput)
+        }
+
+        /// What a hostile target does instead of an answer.
+        enum Attack: String, CaseIterable {
+            case endsInLogin, garbageInLogin, oversizedLogin, loginWithoutEnd, redirectsForEver
+            case truncated, oversized, extended, tooMuch, elsewhere, unknownTag, wrongKind, asksForDataOfRead, endless
+            case noBlockSize, endlessBlocks, endlessUnits, alwaysAttention
+
+            /// The reply to a request, the packets after a login being those that carry `command`.
+            func reply(_ request: FakeTarget.Request) -> FakeTarget.Reply {
+                if request.operation == FakeTarget.Request.login {
+                    var answer = FakeTarget.loginAnswer(request)
+                    switch self {
+                    case .endsInLogin: return .end
+                    case .garbageInLogin: return .raw((0..<4096).map { UInt8(truncatingIfNeeded: $0 &* 31) })
+                    case .oversizedLogin:
+                        answer.replaceSubrange(5..<8, with: [0xff, 0xff, 0xff])
+                        return .raw(answer + [UInt8](repeating: 0x41, count: 1 << 20))
+                    case .loginWithoutEnd:
+                        return .raw(
+                            FakeTarget.packet(0x23, request.header[1], request, [UInt8](repeating: 0x41, count: 9000)))
+                    case .redirectsForEver:
+                        return .raw(
+                            FakeTarget.packet(0x23, 0, request, Array("TargetAddress=127.0.0.1:1\0".utf8), code: 0)
+                                .enumerated().map { $0.offset == 36 || $0.offset == 37 ? 1 : $0.element })
+                    default: return .asUsual
+                    }
+                }
+                switch (self, request.command) {
+                case (.noBlockSize, 0x9e): return .data([UInt8](repeating: 0, count: 32))
+                case (.endlessBlocks, 0x9e): return .data([UInt8](repeating: 0xff, count: 32))
+                case (.endlessUnits, 0xa0):
+                    return .data([0xff, 0xff, 0xff, 0xf8] + [UInt8](repeating: 0xff, count: 16380))
+                case (.alwaysAttention, 0x28): return .status(2, sense: FakeTarget.sense(6, 0x2900))
+                case (_, 0x28): break
+                default: return .asUsual
+                }
+                let block = [UInt8](repeating: 0x41, count: 512)
+                var packet = FakeTarget.packet(0x25, 0x81, request, block)
+                switch self {
+                case .truncated: return .raw(Array(packet.prefix(100)))
+                case .oversized: packet.replaceSubrange(5..<8, with: [0xff, 0xff, 0xff])
+                case .extended: packet[4] = 0xff
+                case .tooMuch: packet = FakeTarget.packet(0x25, 0x81, request, block + block)
+                case .elsewhere: packet.replaceSubrange(40..<44, with: [0xff, 0xff, 0xfe, 0x00])
+                case .unknownTag: packet.replaceSubrange(16..<20, with: [9, 9, 9, 9])
+                case .wrongKind: packet[0] = 0x26
+                case .asksForDataOfRead:
+                    packet = FakeTarget.packet(0x31, 0x80, request, [])
+                    packet.replaceSubrange(40..<48, with: [0, 0, 0, 0, 0, 0, 2, 0])
+                case .endless:
+                    packet = FakeTarget.packet(0x25, 0, request, block)
+                    return .raw(Array(repeatElement(packet, count: 4000).joined()))
+                default: return .asUsual
+                }
+                return .raw(packet)
+            }
+        }
+
+        @Test("gives a typed error in time, and bounded memory, to a hostile target", arguments: Attack.allCases)
+        func hostile(_ attack: Attack) async throws {
+            let target = try await FakeTarget { attack.reply($0) }
+            let error = await failure {
+                let volume = try await target.open(deadline: .seconds(1))
+                let read = await failure { _ = try await volume.bytes(at: 0, count: 512) }
+                _ = try? await volume.close()
+                if let read { throw read }
+            }
+            let expected: [StorageError.Code] = [
+                .connectionLost, .timedOut, .inputOutput, .notFound, .authenticationFailed,
+            ]
+            #expect(error.map { expected.contains($0.code) } == true, "\(String(describing: error))")
+        }
+    }
+#endif
