@@ -113,7 +113,7 @@ let package = Package(
         module(
             "Sluice",
             [
-                "FilePool", "Templates", "NBDExport", "BlockStorage", "IORuntime", logging, metrics,
+                "FilePool", "Templates", "NBDExport", "VolumeQoS", "BlockStorage", "IORuntime", logging, metrics,
                 .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
@@ -122,7 +122,7 @@ let package = Package(
         .executableTarget(
             name: "SluiceCLI",
             dependencies: [
-                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime",
+                "Sluice", "Templates", "StorageConformance", "VolumeQoS", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 logging, metrics, systemPackage,
@@ -159,8 +159,8 @@ let package = Package(
         tests(
             "SluiceTests",
             [
-                "Sluice", "Templates", "StorageConformance", "BlockStorage", "IORuntime", systemPackage, logging,
-                metrics,
+                "Sluice", "Templates", "StorageConformance", "VolumeQoS", "BlockStorage", "IORuntime", systemPackage,
+                logging, metrics,
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

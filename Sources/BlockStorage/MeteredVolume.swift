@@ -27,8 +27,10 @@ public final class MeteredVolume: Volume {
     private let isPublished = Locked(true)
 
     /// Meters `base` under the name `volume`. `metrics` is where the numbers are published; nil for the factory of the
-    /// process.
-    public init(_ base: any Volume, volume: String, metrics: (any MetricsFactory)? = nil) {
+    /// process. `caching` is the volume whose lookups are counted, where that is not `base` itself.
+    public init(
+        _ base: any Volume, volume: String, metrics: (any MetricsFactory)? = nil, caching: (any CachingVolume)? = nil
+    ) {
         self.base = base
         let factory = metrics ?? MetricsSystem.factory
         depth = Meter(label: "sluice_volume_queue_depth", dimensions: [("volume", volume)], factory: factory)
@@ -37,7 +39,7 @@ public final class MeteredVolume: Volume {
         flushes = OperationMeter("flush", of: volume, movesBytes: false, depth: depth, factory)
         discards = OperationMeter("discard", of: volume, depth: depth, factory)
         zeroes = OperationMeter("zero", of: volume, depth: depth, factory)
-        cache = (base as? any CachingVolume).map { CacheMeter($0, volume: volume, factory) }
+        cache = (caching ?? base as? any CachingVolume).map { CacheMeter($0, volume: volume, factory) }
     }
 
     /// Whether anyone gets what is published to `metrics`: without a backend a volume is better left bare.

@@ -2,11 +2,12 @@ import BlockStorage
 import IORuntime
 import Logging
 import Metrics
+import VolumeQoS
 
 /// How a volume is attached.
 public struct AttachOptions: Sendable {
     public var mode: Attachment.Mode
-    /// Who holds the volume to its policy; nil for the storage itself where it can, and nobody where it cannot.
+    /// Who holds the volume to its policy; nil for the storage itself where it can, and Sluice where it cannot.
     public var enforcer: QoSEnforcer?
     /// What the caches of this host's attached volumes may take together, in bytes: where the volume's own would exceed
     /// it, the volume is attached without one.
@@ -57,6 +58,8 @@ public final class Attachment: Sendable {
     /// The memory of the volume's own cache; nil where it has none by its nature.
     public let cache: CacheMemory?
 
+    /// Where Sluice holds the volume to its policy.
+    let throttle: AttachmentThrottle?
     private let host: StorageHost
     private let control: ControlServer?
     /// As the volume was opened in it.
@@ -72,8 +75,20 @@ public final class Attachment: Sendable {
     ) async throws(StorageError) {
         let (address, mode, enforcer) = (reserved.address, reserved.mode, reserved.enforcer)
         let isMeasured = MeteredVolume.isMeasured(by: host.metrics)
-        let volume: any Volume =
-            isMeasured ? MeteredVolume(opened, volume: "\(address)", metrics: host.metrics) : opened
+        var volume = opened
+        do throws(StorageError) {
+            throttle = enforcer == .sluice ? try await AttachmentThrottle(opened, address, pool, host) : nil
+            if let throttle { volume = throttle.volume }
+            if isMeasured {
+                volume = MeteredVolume(
+                    volume, volume: "\(address)", metrics: host.metrics, caching: opened as? any CachingVolume)
+            }
+        } catch {
+            reserved.withdraw()
+            try? await file.close()
+            try? await opened.close()
+            throw error
+        }
         var record = reserved
         record.stack = volume.stack
         do throws(StorageError) {
@@ -118,6 +133,7 @@ public final class Attachment: Sendable {
 
     fileprivate func publishMetrics() {
         (volume as? MeteredVolume)?.publish()
+        throttle?.volume.publish()
         poolMeter?.set(pool.health == .healthy ? 1 : 0)
         state.withLock { $0.publish }?()
     }
@@ -144,7 +160,9 @@ public final class Attachment: Sendable {
         poolMeter?.destroy()
         do throws(StorageError) {
             try await volume.close()
+            await throttle?.end()
         } catch {
+            await throttle?.end()
             host.log(.error, "detached, but its last flush failed: \(error)", "detach volume", address)
             return .failure(error)
         }
@@ -191,9 +209,9 @@ extension StorageHost {
     ) async throws(StorageError) -> Attachment {
         let pool = try await pool(volume.pool)
         let storage = pool.enforcer
-        let enforcer = options.enforcer ?? storage
+        let enforcer = options.enforcer ?? (storage == .none ? .sluice : storage)
         // One layer enforces: no second one beside the storage, and none that does not exist.
-        guard enforcer == storage || (enforcer == .hypervisor && storage == .none) else {
+        guard enforcer == storage || ([.hypervisor, .sluice].contains(enforcer) && storage == .none) else {
             throw StorageError(
                 .notSupported, "attach volume", at: "\(volume)",
                 why: "\(enforcer.rawValue) cannot enforce its policy: \(storage.rawValue) does")

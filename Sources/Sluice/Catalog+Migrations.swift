@@ -58,6 +58,16 @@ extension Catalog {
                 table.add(column: "version", .text)
             }
         }
+        migrator.registerMigration("burst credit") { database in
+            try database.alter(table: "volume") { table in table.add(column: "maxBytesPerSecond", .integer) }
+            try database.create(table: "burstCredit") { table in
+                table.column("pool", .text).notNull().references("pool", onDelete: .cascade, onUpdate: .cascade)
+                table.column("name", .text).notNull()
+                // In hundredths of a 4 KiB operation.
+                table.column("credit", .integer).notNull()
+                table.primaryKey(["pool", "name"])
+            }
+        }
         return migrator
     }()
 }

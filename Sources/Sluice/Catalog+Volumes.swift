@@ -11,6 +11,7 @@ struct VolumeRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableR
     var minIOPS: Int64?
     var maxIOPS: Int64?
     var burstIOPS: Int64?
+    var maxBytesPerSecond: Int64?
     var tags: [String] = []
     /// In bytes, with `lazyFormat`, while the volume has not been made yet.
     var lazySize: Int64?
@@ -31,14 +32,16 @@ struct VolumeRecord: Codable, Equatable, Sendable, FetchableRecord, PersistableR
         // A record that breaks the policy's rules can only come from a tampered catalog; it promises nothing.
         let policy = try? QoSPolicy(
             minIOPS: minIOPS.flatMap { UInt64(exactly: $0) }, maxIOPS: maxIOPS.flatMap { UInt64(exactly: $0) },
-            burstIOPS: burstIOPS.flatMap { UInt64(exactly: $0) })
-        return policy == (try? QoSPolicy()) ? nil : policy
+            burstIOPS: burstIOPS.flatMap { UInt64(exactly: $0) },
+            maxBytesPerSecond: maxBytesPerSecond.flatMap { UInt64(exactly: $0) })
+        return policy == .unlimited ? nil : policy
     }
 
     mutating func setQoS(_ policy: QoSPolicy?) throws(StorageError) {
         minIOPS = try Self.integer(policy?.minIOPS)
         maxIOPS = try Self.integer(policy?.maxIOPS)
         burstIOPS = try Self.integer(policy?.burstIOPS)
+        maxBytesPerSecond = try Self.integer(policy?.maxBytesPerSecond)
     }
 
     /// SQLite's integers have 63 bits.
@@ -91,11 +94,17 @@ extension Catalog {
         let key = ["pool": volume.pool, "name": volume.name]
         _ = try VolumeRecord.deleteOne(database, key: key)
         _ = try TemplateRow.deleteOne(database, key: key)
+        _ = try BurstCreditRow.deleteOne(database, key: key)
     }
 
     /// Gives a volume's record a new name or pool; one that is there under the new name is replaced.
     static func move(_ volume: VolumeAddress, to target: VolumeAddress, _ database: Database) throws {
         try forget(target, database)
+        if var credit = try BurstCreditRow.fetchOne(database, key: ["pool": volume.pool, "name": volume.name]) {
+            try credit.delete(database)
+            (credit.pool, credit.name) = (target.pool, target.name)
+            try credit.save(database)
+        }
         guard var record = try VolumeRecord.fetchOne(database, key: ["pool": volume.pool, "name": volume.name]) else {
             return
         }

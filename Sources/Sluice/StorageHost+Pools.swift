@@ -1,4 +1,5 @@
 import BlockStorage
+import IORuntime
 
 /// How a pool is registered.
 public struct PoolRegistration: Sendable {
@@ -141,6 +142,7 @@ extension StorageHost {
         let record = try await catalog.pool(name)
         _ = try await catalog.deletePool(name)
         if let secret = record?.secret { secrets.remove(secret) }
+        throttles.withLock { throttles in _ = throttles.removeValue(forKey: name) }
         forget(name)
     }
 }

@@ -1,5 +1,6 @@
 import BlockStorage
 import IORuntime
+import VolumeQoS
 
 /// What can be done to a volume while it is attached, in this process or in another.
 extension StorageHost {
@@ -143,6 +144,9 @@ extension StorageHost {
             }
         case .setQoS(let policy):
             try await setPolicy(policy, of: volume, in: pool)
+            for attachment in attachments.withLock({ Array($0.values) }) where attachment.address == volume {
+                attachment.throttle?.setPolicy(policy)
+            }
             return .done
         case .resize(let size, let allowShrink):
             try await pool.resizeVolume(volume.name, to: size, allowShrink: allowShrink)
@@ -192,7 +196,7 @@ extension StorageHost {
             snapshots: description.snapshots,
             qos: description.qos, enforcedBy: attachment?.enforcer ?? pool.enforcer,
             minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details,
-            rows: description.details)
+            rows: description.details, throttle: attachedVolume(volume)?.throttle?.volume.statistics)
     }
 
     /// Runs `body` and closes the volume, whatever happens. An error of `body` is the one that counts.

@@ -4,6 +4,7 @@ import IORuntime
 import Logging
 import Metrics
 import SystemPackage
+import VolumeQoS
 
 /// The storage of one hypervisor host: its pools, their volumes, and what is attached.
 ///
@@ -26,6 +27,8 @@ public final class StorageHost: Sendable {
     private let pools = Locked<[String: OpenPool]>([:])
     /// What this process has attached, by the names of its records.
     let attachments = Locked<[String: Attachment]>([:])
+    /// What the attached volumes of each pool share, where Sluice holds them to their policies.
+    let throttles = Locked<[String: ThrottleGroup]>([:])
     /// Where the numbers of attached volumes go.
     let metrics: any MetricsFactory
 

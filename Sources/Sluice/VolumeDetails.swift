@@ -1,4 +1,5 @@
 import BlockStorage
+import VolumeQoS
 
 /// All that is known of a volume: what its pool says, what the catalog adds, and who uses it.
 public struct VolumeDetails: Codable, Equatable, Sendable {
@@ -23,6 +24,8 @@ public struct VolumeDetails: Codable, Equatable, Sendable {
     public var attachment: AttachmentDetails?
     /// What else the pool says of it, for people.
     public var rows: [VolumeDescription.Detail] = []
+    /// What it has had while Sluice holds it to its policy; nil where it does not.
+    public var throttle: ThrottleStatistics?
 }
 
 /// The layer that enforces a policy. Exactly one does, or none.

@@ -18,8 +18,8 @@ import Testing
         #expect(
             told == [
                 "pools: fast (dir), slow (dir)", "imported: fast/debian",
-                "attached: qcow2(file:\(shell.directory)/fast/web, "
-                    + "backing qcow2(file:\(shell.directory)/fast/debian))",
+                "attached: throttled(qcow2(file:\(shell.directory)/fast/web, "
+                    + "backing qcow2(file:\(shell.directory)/fast/debian)))",
                 "read: \"\"", "attempt 1: busy (may be retried)", "attempt 2: notSupported (will not help to retry)",
                 "moved: slow/web template: fast/debian maximum: 5000", "read: \"Hello, disk!\"",
             ])

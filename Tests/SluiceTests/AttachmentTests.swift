@@ -2,6 +2,7 @@ import BlockStorage
 import Foundation
 import IORuntime
 import Testing
+import VolumeQoS
 
 @testable import Sluice
 
@@ -14,8 +15,8 @@ import Testing
         let (holder, other) = (try await site.host(), try await site.host())
         try await holder.createVolume(fast("v"), .init(raw: 1 << 20))
         let attachment = try await holder.attach(fast("v"))
-        #expect(attachment.mode == .exclusive && attachment.enforcer == .none)
-        #expect(attachment.stack == "attachment(memory)")
+        #expect(attachment.mode == .exclusive && attachment.enforcer == .sluice)
+        #expect(attachment.stack == "throttled(attachment(memory))")
         try await attachment.volume.write(bytes.rawBytes, at: 10)
 
         let seen = try #require(try await other.runningAttachments().first)
@@ -49,7 +50,7 @@ import Testing
         let host = try await site.host(metrics: metrics)
         try await host.createVolume(fast("v"), .init(raw: 1 << 20))
         let attachment = try await host.attach(fast("v"))
-        #expect(attachment.stack == "metered(attachment(memory))")
+        #expect(attachment.stack == "metered(throttled(attachment(memory)))")
         try await attachment.volume.write(bytes.rawBytes, at: 0)
         host.publishMetrics()
         #expect(metrics.text().contains("\nsluice_volume_bytes_total{volume=\"fast/v\",operation=\"write\"} 3\n"))
@@ -97,6 +98,45 @@ import Testing
         #expect(try await host.volumeDetails(fast("v")).enforcedBy == .hypervisor)
         try await attachment.detach()
         #expect(try await host.volumeDetails(fast("v")).enforcedBy == .none)
+    }
+
+    @Test("Sluice holds an attached volume to its policy, and another process changes that while requests wait")
+    func throttle() async throws {
+        let site = try TestSite()
+        let (holder, other) = (try await site.host(), try await site.host())
+        try await holder.createVolume(fast("v"), .init(raw: 4 << 20))
+        try await holder.setQoS(try QoSPolicy(maxIOPS: 1), of: fast("v"))
+        let attachment = try await holder.attach(fast("v"))
+        let mebibyte = [UInt8](repeating: 1, count: 1 << 20)
+        try await attachment.volume.write(mebibyte.rawBytes, at: 0)
+        // It would wait for minutes.
+        async let second: Void = attachment.volume.write(mebibyte.rawBytes, at: 1 << 20)
+        var throttle: ThrottleStatistics?
+        while throttle?.waiting != 1 { throttle = try await other.volumeDetails(fast("v")).throttle }
+        #expect(try await other.volumeDetails(fast("v")).enforcedBy == .sluice)
+        try await other.setQoS(nil, of: fast("v"))
+        try await second
+        throttle = try await other.volumeDetails(fast("v")).throttle
+        #expect(throttle?.requests == 2 && throttle?.normalisedOperations == 300 && throttle?.throttledRequests == 1)
+        try await attachment.detach()
+        #expect(try await other.volumeDetails(fast("v")).throttle == nil)
+    }
+
+    @Test("Burst that is saved is there again at the next attachment, and goes with the volume")
+    func credit() async throws {
+        let site = try TestSite()
+        let host = try await site.host()
+        try await host.createVolume(fast("v"), .init(raw: 1 << 20))
+        try await host.setQoS(try QoSPolicy(maxIOPS: 1000, burstIOPS: 2000), of: fast("v"))
+        try await host.catalog.saveBurstCredit(5_000_000, of: fast("v"))
+        try await host.attach(fast("v")).detach()
+        let attachment = try await host.attach(fast("v"))
+        let credit = try #require(try await host.volumeDetails(fast("v")).throttle).credit
+        #expect((5_000_000...6_000_000).contains(credit))
+        try await attachment.detach()
+        #expect(try await host.catalog.burstCredit(of: fast("v")) >= credit)
+        try await host.deleteVolume(fast("v"))
+        #expect(try await host.catalog.burstCredit(of: fast("v")) == 0)
     }
 
     @Test("A lazy volume is made when it is attached")

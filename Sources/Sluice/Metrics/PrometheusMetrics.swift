@@ -52,6 +52,11 @@ public final class PrometheusMetrics: MetricsFactory {
         "sluice_volume_bytes_total": "Bytes of the requests that succeeded.",
         "sluice_volume_errors_total": "Requests that failed, by the code of their error.",
         "sluice_volume_cache_lookups_total": "Lookups of metadata, found in memory (hit) or read first (miss).",
+        "sluice_volume_normalised_operations_total": "Operations of 4 KiB that were asked for.",
+        "sluice_volume_throttled_requests_total": "Requests that had to wait for the volume's IOPS.",
+        "sluice_volume_throttle_wait_seconds": "Time that throttled requests waited.",
+        "sluice_volume_limited_seconds_total": "Time in which requests waited for the volume's IOPS.",
+        "sluice_volume_burst_credit_operations": "Operations of 4 KiB that the volume may have beyond its maximum.",
         "sluice_pool_responding": "1 while the pool answers within its deadline, 0 while a request is late.",
         "sluice_export_clients": "NBD clients that are connected.",
     ]

@@ -1,5 +1,6 @@
 import BlockStorage
 import Sluice
+import VolumeQoS
 
 extension VolumeDetails {
     /// The document of `volume info`.
@@ -33,7 +34,7 @@ extension VolumeDetails {
                         "since": .string(Times.rfc3339($0.since)),
                     ]
                 } ?? .null),
-        ]
+        ] + (throttle.map { [.init(key: "throttle", value: $0.json)] } ?? [])
     }
 
     /// What `volume info` shows to people.
@@ -55,6 +56,7 @@ extension VolumeDetails {
         } else {
             lines.add("attached", "no")
         }
+        if let throttle { throttle.add(to: &lines) }
         for row in rows { lines.add(row.label, row.value) }
         return lines.text(width: Terminal.width)
     }
@@ -64,6 +66,33 @@ extension VolumeDetails {
         let parts = [("minimum", qos.minIOPS), ("maximum", qos.maxIOPS), ("burst", qos.burstIOPS)]
         let values = parts.compactMap { name, value in value.map { "\(name) \($0)" } }.joined(separator: ", ")
         return "\(values) IOPS, enforced by \(enforcedBy.rawValue), minimum \(minimum.rawValue)"
+    }
+}
+
+extension ThrottleStatistics {
+    fileprivate var json: JSON {
+        [
+            "requests": .unsigned(requests), "normalisedOperations": .unsigned(normalisedOperations),
+            "throttledRequests": .unsigned(throttledRequests), "waitingRequests": .unsigned(waiting),
+            "waitMicroseconds": .unsigned(waitNanoseconds / 1000),
+            "waitMicrosecondsPercentiles": [
+                "50": .unsigned(waitMicroseconds(atFraction: 0.5)), "99": .unsigned(waitMicroseconds(atFraction: 0.99)),
+                "99.9": .unsigned(waitMicroseconds(atFraction: 0.999)),
+            ],
+            "limitedMilliseconds": .unsigned(limitedNanoseconds / 1_000_000),
+            "creditOperations": .signed(credit / CostCurve.unit), "creditSeconds": .signed(creditSeconds),
+        ]
+    }
+
+    fileprivate func add(to lines: inout Lines) {
+        lines.add("operations", "\(normalisedOperations) of 4 KiB, in \(requests) requests")
+        let waits =
+            throttledRequests == 0
+            ? ""
+            : ": half up to \(waitMicroseconds(atFraction: 0.5)) µs, 99 % up to \(waitMicroseconds(atFraction: 0.99)) µs"
+        lines.add("throttled", "\(throttledRequests) requests\(waits), \(waiting) wait now")
+        lines.add("at its limit", "for \(limitedNanoseconds / 1_000_000) ms")
+        lines.add("burst credit", "\(credit / CostCurve.unit) operations, \(creditSeconds) s")
     }
 }
 
