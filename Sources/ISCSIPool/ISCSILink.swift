@@ -65,6 +65,9 @@
         /// Why there is no session; nil while there is one.
         var trouble: StorageError? { state.withLock { $0.session == nil ? $0.trouble : nil } }
 
+        /// Ends the session as a network does that fails.
+        func breakSession() { change { $0.lose() } }
+
         private func cancel(_ command: ISCSICommand) {
             change { state in
                 command.isCancelled = true
@@ -129,6 +132,7 @@
                     guard isWanted else { return session.end() }
                     await receive(session)
                 } catch {
+                    if error.code == .fenced { return change { $0.fence(error) } }
                     state.withLock { $0.trouble = error }
                     failures += 1
                     await IOExecutor.sleep(for: login.backoff(after: failures))

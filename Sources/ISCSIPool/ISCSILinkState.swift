@@ -27,6 +27,8 @@
         private(set) var isClosed = false
         /// Changes may be left over from an earlier session.
         var needsReset = false
+        /// Why there will be no session any more.
+        private var fence: StorageError?
         /// Why there is no session.
         var trouble: StorageError?
         /// The unit has said that its size or more has changed.
@@ -70,6 +72,7 @@
         /// Sends a command, or lets it wait.
         mutating func add(_ command: ISCSICommand) {
             if isClosed { return command.finish(.closed) }
+            if let fence { return command.finish(.fenced(fence)) }
             waiting.append(command)
             if waiting.count == 1 { sendWaiting() }
         }
@@ -220,6 +223,14 @@
                 }
             }
             return false
+        }
+
+        /// Takes no more commands because somebody else has the unit.
+        mutating func fence(_ error: StorageError) {
+            fence = error
+            for command in waiting + delayed { command.finish(.fenced(error)) }
+            (waiting, delayed) = ([], [])
+            wakeIfIdle()
         }
 
         /// Takes no more commands, and gives the session away.

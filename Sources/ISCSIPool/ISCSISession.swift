@@ -269,6 +269,8 @@
             case cancelled
             /// The link is closed.
             case closed
+            /// Somebody else has the unit.
+            case fenced(StorageError)
         }
 
         static let largestPieceCount = IOVector.capacity

@@ -71,11 +71,12 @@
             }
         }
 
-        /// As `ask`; nothing where the unit does not know the question.
+        /// As `ask`; nothing where the unit does not know the question, or answers only those who have reserved it.
         func askOptional(_ request: SCSICommand) async throws(StorageError) -> [UInt8] {
             switch try await attempt(request, of: nil) {
             case .bytes(let answer): return answer
-            case .refused(let status) where status.isUnsupported: return []
+            case .refused(let status) where status.isUnsupported || status.code == SCSIStatus.reservationConflict:
+                return []
             case .refused(let status): throw status.error("ask unit", at: "")
             }
         }

@@ -11,6 +11,18 @@
     /// because the unit is reset before. A target whose cache does not survive its restart loses what was not flushed,
     /// as a disk does.
     public final class ISCSIVolume: Volume {
+        /// Who may write to the unit while it is open.
+        public enum Attachment: Sendable {
+            /// Whoever else logs in.
+            case shared
+            /// Nobody else: a persistent reservation of the type "write exclusive, all registrants" says so, and others
+            /// may read. Throws `busy` with the holder's name where somebody has it, and `notSupported` for a target
+            /// that knows no reservations.
+            case exclusive
+            /// As `exclusive`, and whoever has it loses it: its writes throw `fenced`.
+            case preempting
+        }
+
         /// How a volume is used.
         public struct Options: Sendable {
             /// For each request, reconnecting included: 30 seconds by default.
@@ -18,6 +30,8 @@
             /// Commands that may be at the target at once, at least 1. Targets that take fewer get fewer.
             public var queueDepth = 128
             public var isReadOnly = false
+            /// Whether this is the only one that writes.
+            public var attachment = Attachment.shared
 
             public init() {}
         }
@@ -26,6 +40,7 @@
         public let path: ISCSIPath
         let link: ISCSILink
         let unit: ISCSIUnit
+        private let reservation: ISCSIReservation?
         private let isReadOnly: Bool
         private let size: ISCSISize
         private let isClosed = Atomic(false)
@@ -48,15 +63,17 @@
             let path = ISCSIPath(target: target.name, lun: lun)
             let login = try ISCSILogin(target, deadline: IODeadline(options.deadline))
             let facts = Locked<ISCSIUnit?>(nil)
+            let reservation = options.attachment == .shared ? nil : ISCSIReservation(target, path)
             var failure = StorageError(.connectionLost, "open volume", at: "\(path)")
             for turn in target.portals.indices {
                 do throws(StorageError) {
                     let session = try await login.session(turn) { (session) async throws(StorageError) in
                         let unit = try await ISCSIUnit.describe(session, path)
+                        try await reservation?.take(session, preempt: options.attachment == .preempting)
                         facts.withLock { $0 = unit }
                     }
                     guard let unit = facts.withLock({ $0 }) else { throw failure }
-                    return ISCSIVolume(path, unit, session, login, options)
+                    return ISCSIVolume(path, unit, reservation, session, login, options)
                 } catch {
                     failure = error
                     // Only another way there may help.
@@ -67,9 +84,10 @@
         }
 
         private init(
-            _ path: ISCSIPath, _ unit: ISCSIUnit, _ session: ISCSISession, _ login: ISCSILogin, _ options: Options
+            _ path: ISCSIPath, _ unit: ISCSIUnit, _ reservation: ISCSIReservation?, _ session: ISCSISession,
+            _ login: ISCSILogin, _ options: Options
         ) {
-            (self.path, self.unit) = (path, unit)
+            (self.path, self.unit, self.reservation) = (path, unit, reservation)
             isReadOnly = options.isReadOnly || unit.modes.isWriteProtected
             let canDeallocate = unit.capacity.isThin && unit.provisioning.hasUnmap
             lacksUnmap = Atomic(!canDeallocate)
@@ -81,7 +99,9 @@
             self.size = size
             link = ISCSILink(session, login, depth: max(1, options.queueDepth)) {
                 (session, needsReset) async throws(StorageError) in
-                size.set(try await unit.resume(session, path, reset: needsReset).size)
+                let capacity = try await unit.resume(session, path, reset: needsReset)
+                try await reservation?.resume(session)
+                size.set(capacity.size)
             } changed: { link in
                 await size.refresh(link)
             }
@@ -161,8 +181,24 @@
             try await uncancelled { () async throws(StorageError) in
                 var failure: StorageError?
                 do throws(StorageError) { try await self.synchronize() } catch { failure = error }
+                do throws(StorageError) { try await self.release() } catch { failure = failure ?? error }
                 await self.link.close()
                 if let failure { throw failure }
+            }
+        }
+
+        /// Gives up the exclusive use.
+        private func release() async throws(StorageError) {
+            guard let (request, parameters) = reservation?.release else { return }
+            while true {
+                let command = link.command(request)
+                unsafe command.add(parameters.rawBytes.pinned)
+                link.start(command)
+                let outcome = await link.outcome(of: command)
+                // Whether a lost session did it or not, the next has our key again.
+                if case .lost = outcome { continue }
+                if let error = failure(outcome, "detach volume") { throw error }
+                return
             }
         }
 
@@ -266,7 +302,10 @@
             case .good(missing: 0): nil
             case .good(let missing):
                 StorageError(.inputOutput, what, at: stack, why: "the target leaves out \(missing) bytes")
+            case .refused(let status) where status.code == SCSIStatus.reservationConflict && reservation != nil:
+                StorageError(.fenced, what, at: stack, why: "another initiator has taken the unit over")
             case .refused(let status): status.error(what, at: stack)
+            case .fenced(let error): StorageError(.fenced, what, at: stack, why: error.why)
             case .lost:
                 StorageError(
                     .connectionLost, what, at: stack, why: "the connection was lost, and it may have been done")

@@ -144,7 +144,7 @@
         }
 
         enum ReservationAction: UInt8 {
-            case register = 0, reserve = 1, release = 2, preemptAndAbort = 5, registerAndIgnoreExistingKey = 6
+            case register = 0, reserve = 1, preempt = 4, preemptAndAbort = 5, registerAndIgnoreExistingKey = 6
         }
 
         /// Sends the 24 bytes of parameters that `SCSIReservation` makes.
