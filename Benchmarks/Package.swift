@@ -22,7 +22,20 @@ let package = Package(
                 .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
                 .enableUpcomingFeature("ExistentialAny"),
             ],
-            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")])
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]),
+        // Not of that kind: it shows that promises hold, see Fixtures/bench-qos.
+        .executableTarget(
+            name: "ThrottleBenchmarks",
+            dependencies: [
+                .product(name: "VolumeQoS", package: "sluice"),
+                .product(name: "BlockStorage", package: "sluice"),
+                .product(name: "IORuntime", package: "sluice"),
+            ],
+            path: "ThrottleBenchmarks",
+            swiftSettings: [
+                .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+                .enableUpcomingFeature("ExistentialAny"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

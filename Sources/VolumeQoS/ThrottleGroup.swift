@@ -24,8 +24,8 @@ public final class ThrottleGroup: Sendable {
         /// A request that waits longer fails with `timedOut`, the same for all.
         public var deadline = Duration.seconds(600)
 
-        /// The Element curve, neither a capacity nor a bound, and timers that may be 10 ms late.
-        public init() { scheduler.lateness = 10_000_000 }
+        /// The Element curve, neither a capacity nor a bound, and timers that may be 20 ms late.
+        public init() { scheduler.lateness = 20_000_000 }
     }
 
     let curve: CostCurve
