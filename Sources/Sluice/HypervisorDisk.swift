@@ -42,6 +42,9 @@ public struct HypervisorDisk: Equatable, Sendable {
         return "\(plain.prefix(22))-\(String(hash, radix: 16))"
     }
 
+    /// What the hypervisor does otherwise than the volume's policy says, where it is to enforce that; a sentence each.
+    public var differences: [String] { limits?.differences ?? [] }
+
     /// `-blockdev` and its value, and before it the `-object` with the limits that QEMU is to enforce. Nothing in them
     /// is a secret.
     public var qemuArguments: [String] {

@@ -95,9 +95,9 @@ public final class ThrottleGroup: Sendable {
         change { state, now, _ in state.statistics(of: member, now: now) }
     }
 
-    /// Another capacity or bound, from now on, for waiting requests too.
-    public func setCapacity(_ capacity: UInt64?, slots: Int? = nil) {
-        change { state, now, _ in state.setCapacity(capacity, slots: slots, now: now) }
+    /// Another capacity, from now on, for waiting requests too.
+    public func setCapacity(_ capacity: UInt64?) {
+        change { state, now, _ in state.setCapacity(capacity, now: now) }
     }
 
     /// Books what other hosts have served of a volume; see `ServiceElsewhere`.

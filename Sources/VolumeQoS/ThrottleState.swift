@@ -15,7 +15,7 @@ struct ThrottleState: Sendable {
     private(set) var members: [Member?] = []
     /// What comes of the group's capacity; nil without one.
     private var capacity: TokenBucket?
-    private var slots: Int?
+    private let slots: Int?
     /// Requests at the device, as far as they are counted.
     private var inFlight = 0
     private let deadline: UInt64
@@ -30,11 +30,11 @@ struct ThrottleState: Sendable {
         let (seconds, attoseconds) = max(options.deadline, .zero).components
         let nanoseconds = Int128(seconds) * 1_000_000_000 + Int128(attoseconds / 1_000_000_000)
         deadline = UInt64(clamping: nanoseconds)
-        setCapacity(options.capacity, slots: options.slots, now: now)
+        slots = options.slots.map { max(1, $0) }
+        setCapacity(options.capacity, now: now)
     }
 
-    mutating func setCapacity(_ iops: UInt64?, slots: Int?, now: UInt64) {
-        self.slots = slots.map { max(1, $0) }
+    mutating func setCapacity(_ iops: UInt64?, now: UInt64) {
         let old = capacity
         capacity = iops.map { iops in
             let rate = Int64(clamping: min(max(1, iops), UInt64(Int32.max))) * CostCurve.unit

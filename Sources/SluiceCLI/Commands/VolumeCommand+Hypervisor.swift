@@ -30,6 +30,7 @@ extension VolumeCommand {
                     [
                         "xml": .string(xml), "secret": JSON(disk.libvirtSecretXML),
                         "secretFile": JSON(disk.secretFile),
+                        "differences": .array(disk.differences.map(JSON.string)),
                     ], xml)
             }
             guard let definition = disk.libvirtSecretXML else {
@@ -57,7 +58,10 @@ extension VolumeCommand {
             let disk = try await context.host.hypervisorDisk(volume)
             let arguments = disk.qemuArguments
             return context.print(
-                ["arguments": .array(arguments.map(JSON.string)), "nodeName": .string(disk.nodeName)],
+                [
+                    "arguments": .array(arguments.map(JSON.string)), "nodeName": .string(disk.nodeName),
+                    "differences": .array(disk.differences.map(JSON.string)),
+                ],
                 arguments.map(shellQuoted).joined(separator: " "))
         }
 
