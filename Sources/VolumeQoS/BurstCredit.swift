@@ -35,16 +35,16 @@ struct BurstCredit: Sendable {
     /// How long it lasts at the burst rate.
     var seconds: Int64 { rate > 0 ? Int64(clamping: level / (Int128(rate) * TokenBucket.scale)) : 0 }
 
-    /// Books `elapsed` nanoseconds until `now` in which `unused` billionths of the maximum were left.
-    mutating func accrue(unused: Int128, elapsed: UInt64, now: UInt64) {
-        guard rate > 0 else { return }
+    /// Books `elapsed` nanoseconds until `now` in which `unused` billionths of the maximum were lost; `hasSome` says that some
+    /// are left now: a window in which only whole requests did not add up to the maximum is not one below it.
+    mutating func accrue(unused: Int128, hasSome: Bool, elapsed: UInt64, now: UInt64) {
         guard let window else {
             if unused > 0 { level = min(largest, level + min(unused, Int128(rate) * Int128(elapsed))) }
             return
         }
         guard now >= window.end else { return }
         let idle = (now - window.end) / Self.window
-        let earning = Int128(idle) + (window.served < window.maximum ? 1 : 0)
+        let earning = Int128(idle) + (hasSome && window.served < window.maximum ? 1 : 0)
         level = min(largest, level + Int128(rate) * Int128(Self.window) * earning)
         let end = (window.end + idle * Self.window).addingSaturating(Self.window)
         self.window = Window(end: end, maximum: window.maximum)

@@ -26,7 +26,7 @@ struct QoSMember: Sendable {
         mutating func refill(now: UInt64) {
             let elapsed = now > sustained.time ? now - sustained.time : 0
             let unused = sustained.refill(now: now)
-            credit.accrue(unused: unused, elapsed: elapsed, now: now)
+            credit.accrue(unused: unused, hasSome: sustained.level > 0, elapsed: elapsed, now: now)
             peak.refill(now: now)
         }
 
