@@ -56,7 +56,7 @@ struct SchedulerFuzzTests {
     func fluid() {
         forEachCase(23, load: 0.2...2, depths: [64]) { tested, served in
             let expected = tested.fluid()
-            let bound = Double(tested.volumes.count + 2) * Double(tested.largestCost)
+            let bound = Double(2 * tested.volumes.count + 2) * Double(tested.largestCost)
             for index in tested.volumes.indices {
                 let amount = served.amount(of: index)
                 if abs(amount - expected[index]) > bound {
