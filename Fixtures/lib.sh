@@ -83,6 +83,25 @@ answers() {
     nbdinfo --size "$(uri "$2")"
 }
 uri() { echo "nbd+unix:///?socket=$1"; }
+qemu_io() { qemu-io -f raw "$@"; }
+# put URI BYTE: writes 4 KiB at 0, and flushes nothing, which after one failed flush would fail for good.
+put() {
+    /usr/bin/python3 -c 'import nbd, sys
+handle = nbd.NBD()
+handle.connect_uri(sys.argv[1])
+handle.pwrite(bytes([int(sys.argv[2])]) * 4096, 0)' "$@"
+}
+
+# fails_within WHAT LEAST MOST COMMAND…: the command fails, after so many seconds; what it said is in $work/failed.log.
+fails_within() {
+    local what=$1 least=$2 most=$3 started=$EPOCHREALTIME seconds
+    shift 3
+    if "$@" >"$work/failed.log" 2>&1; then fail "$what succeeded"; fi
+    seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
+    awk -v s="$seconds" -v l="$least" -v m="$most" 'BEGIN { exit !(s >= l && s <= m) }' ||
+        fail "$what ended after $seconds s, not $least to $most"
+    echo "  $what: failed after $seconds s"
+}
 
 # stop PID: SIGTERM, and its exit status.
 stop() {

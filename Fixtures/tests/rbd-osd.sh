@@ -60,14 +60,6 @@ for pool in q d; do
     serve "$pool/v" "$work/$pool.sock"
 done
 serve p/v "$work/v.sock"
-qemu_io() { qemu-io -f raw "$@"; }
-# put URI BYTE: writes 4 KiB at 0 and flushes nothing.
-put() {
-    /usr/bin/python3 -c 'import nbd, sys
-handle = nbd.NBD()
-handle.connect_uri(sys.argv[1])
-handle.pwrite(bytes([int(sys.argv[2])]) * 4096, 0)' "$@"
-}
 # Without a flush librbd's cache writes through, so that a write ends when the OSDs have it.
 loads=()
 for pool in q d; do
@@ -80,20 +72,11 @@ children+=("${loads[@]}")
 sleep 1
 daemons three kill osd.0 osd.1 osd.2
 
-# took WHAT LEAST MOST COMMAND…: the command fails, after so many seconds.
-took() {
-    local what=$1 least=$2 most=$3 started=$EPOCHREALTIME seconds
-    shift 3
-    if "$@" >"$work/took.log" 2>&1; then fail "$what succeeded without any OSD"; fi
-    seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-    awk -v s="$seconds" -v l="$least" -v m="$most" 'BEGIN { exit !(s >= l && s <= m) }' ||
-        fail "$what ended after $seconds s, not $least to $most"
-    echo "  $what: failed after $seconds s (deadline 4 s)"
-}
-took "write" 3.9 12 put "$(uri "$work/v.sock")" 34
-took "the next write, while the first may still land," 0 6 put "$(uri "$work/v.sock")" 35
-took "volume create" 3.5 16 sluice volume create p/new --size 1M
-grep -q '^error: timedOut' "$work/took.log" || fail "volume create says: $(cat "$work/took.log")"
+# The deadline is 4 s.
+fails_within "write" 3.9 20 put "$(uri "$work/v.sock")" 34
+fails_within "the next write, while the first may still land," 0 6 put "$(uri "$work/v.sock")" 35
+fails_within "volume create" 3.5 30 sluice volume create p/new --size 1M
+grep -q '^error: timedOut' "$work/failed.log" || fail "volume create says: $(cat "$work/failed.log")"
 started=$SECONDS
 for pool in q d; do
     sluice volume create "$pool/new" --size 1M >/dev/null

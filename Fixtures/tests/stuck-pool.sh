@@ -21,19 +21,11 @@ unmount() {
 }
 trap unmount EXIT
 
-sluice pool add stuck "dir://$work/mount?deadline=2" >/dev/null
+sluice pool add stuck "dir://$work/mount?deadline=4" >/dev/null
 sluice pool add other "dir://$work/pool" >/dev/null
 sluice volume create stuck/v --size 64M >/dev/null
 sluice volume create stuck/raw --size 64M --format raw >/dev/null
 sluice volume create other/v --size 64M >/dev/null
-qemu_io() { qemu-io -f raw "$@"; }
-# put URI BYTE: writes 4 KiB at 0, and flushes nothing, which after one failed flush would fail for good.
-put() {
-    /usr/bin/python3 -c 'import nbd, sys
-handle = nbd.NBD()
-handle.connect_uri(sys.argv[1])
-handle.pwrite(bytes([int(sys.argv[2])]) * 4096, 0)' "$@"
-}
 
 serve other/v "$work/other.sock"
 serve stuck/raw "$work/raw.sock"
@@ -42,43 +34,34 @@ qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/raw.sock")" >/dev/null
 qemu_io -c 'write -P 0x11 0 1M' -c flush "$(uri "$work/v.sock")" >/dev/null
 
 fio --name=other --ioengine=nbd --uri="$(uri "$work/other.sock")" --rw=randrw --bs=4k --iodepth=8 --size=64M \
-    --time_based --runtime=12 --verify=crc32c --do_verify=0 --verify_state_save=0 \
+    --time_based --runtime=20 --verify=crc32c --do_verify=0 --verify_state_save=0 \
     --output-format=json --output="$work/fio.json" \
     >"$work/fio.log" 2>&1 &
 load=$!
 
 fsfreeze --freeze "$work/mount"
 
-# took WHAT LEAST MOST COMMAND…: the command fails, after so many seconds.
-took() {
-    local what=$1 least=$2 most=$3 started=$EPOCHREALTIME seconds
-    shift 3
-    if "$@" >"$work/took.log" 2>&1; then fail "$what succeeded on a frozen file system"; fi
-    seconds=$(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }')
-    awk -v s="$seconds" -v l="$least" -v m="$most" 'BEGIN { exit !(s >= l && s <= m) }' ||
-        fail "$what ended after $seconds s, not $least to $most"
-    echo "  $what: failed after $seconds s (deadline 2 s)"
-}
-took "write to a raw volume" 1.9 5 put "$(uri "$work/raw.sock")" 34
+# The deadline is 4 s.
+fails_within "write to a raw volume" 3.9 20 put "$(uri "$work/raw.sock")" 34
 # The late write may still happen: until it is dead the volume refuses everything, at once.
-took "the next write to it" 0 1 put "$(uri "$work/raw.sock")" 35
-took "write to a QCOW2 volume" 1.9 5 put "$(uri "$work/v.sock")" 34
+fails_within "the next write to it" 0 3.5 put "$(uri "$work/raw.sock")" 35
+fails_within "write to a QCOW2 volume" 3.9 20 put "$(uri "$work/v.sock")" 34
 # A process with a thread in a system call that cannot be interrupted does not go before that returns, but it answers.
 started=$EPOCHREALTIME
 sluice volume create stuck/new --size 1M >"$work/create.log" 2>&1 &
 children+=($!)
-wait_until 10 grep -q '^error: timedOut' "$work/create.log" || fail "volume create gives no answer"
+wait_until 30 grep -q '^error: timedOut' "$work/create.log" || fail "volume create gives no answer"
 echo "  volume create: timedOut after $(awk -v a="$started" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }') s"
 # In no time, by a process of its own and by the one that serves both kinds of pool.
 started=$SECONDS
 sluice volume create other/new --size 1M >/dev/null
 sluice pool info other | grep -q 'health.*healthy' || fail "the other pool is not healthy"
-[ $((SECONDS - started)) -le 2 ] || fail "the other pool was delayed"
+[ $((SECONDS - started)) -le 3 ] || fail "the other pool was delayed"
 
 thaw
 wait "$load" || fail "fio on the other pool failed"
 stalled=$(jq '[.jobs[0].read.clat_ns.max, .jobs[0].write.clat_ns.max] | max / 1e9' "$work/fio.json")
-awk -v s="$stalled" 'BEGIN { exit !(s < 1.9) }' || fail "a request to the other pool took $stalled s"
+awk -v s="$stalled" 'BEGIN { exit !(s < 3.9) }' || fail "a request to the other pool took $stalled s"
 echo "  the other pool: no error, slowest request $(awk -v s="$stalled" 'BEGIN { printf "%.2f", s }') s"
 
 # Back: the late write has landed or not, and what is written now stays.

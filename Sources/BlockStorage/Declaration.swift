@@ -16,8 +16,8 @@ package struct Declaration: Equatable, Sendable {
     /// Logical bytes: of the volume, and of each of its snapshots. Nil where a version that did not count wrote it.
     package var bytes: UInt64?
     package var qos: QoSPolicy?
-    /// In a file pool the staged file that becomes the file: while neither is there, whoever declared this is dead. Or a slash and the
-    /// name that the file has until it gets this one. In an RBD pool see `RBDDeclaration`.
+    /// In a file pool the staged file that becomes the file: while neither is there, whoever declared this is dead. Or a
+    /// slash and the name that the file has until it gets this one. In an RBD pool what `RBDOrigin` says.
     package var origin: String?
 
     package init(

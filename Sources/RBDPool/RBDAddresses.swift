@@ -81,8 +81,7 @@
                     entry.pointee.ai_addr, entry.pointee.ai_addrlen, &name, socklen_t(name.count), nil, 0,
                     NI_NUMERICHOST)
                 if result == 0 {
-                    addresses.append(
-                        String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self))
+                    addresses.append(String(upToZero: name))
                 }
                 unsafe next = entry.pointee.ai_next
             }

@@ -117,9 +117,7 @@
                         let result = unsafe rbd_snap_get_trash_namespace(handle, snapshot.id, &text, text.count)
                         if result == -ENOENT { return }
                         try rbdChecked("rbd_snap_get_trash_namespace", Int(result))
-                        let original = String(
-                            decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                        guard original == name else { return }
+                        guard String(upToZero: text) == name else { return }
                     }
                     let result = unsafe rbd_snap_remove_by_id(handle, snapshot.id)
                     if result == -ENOENT || result == -EBUSY { return }
@@ -191,7 +189,7 @@
                 var name = [CChar](repeating: 0, count: 1024)
                 let result = unsafe rados_pool_reverse_lookup(self.connection.cluster, id, &name, name.count)
                 try rbdChecked("rados_pool_reverse_lookup", Int(result))
-                return String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                return String(upToZero: name)
             }
         }
 
@@ -215,7 +213,14 @@
             let result = unsafe call(&buffer, &count)
             if result == -ERANGE, count > offered { continue }
             try rbdChecked(name, Int(result))
-            return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            return String(upToZero: buffer)
+        }
+    }
+
+    extension String {
+        /// What C wrote into a buffer: the bytes before the first zero.
+        init(upToZero bytes: some Sequence<CChar>) {
+            self.init(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
     }
 #endif

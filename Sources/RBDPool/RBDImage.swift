@@ -8,17 +8,12 @@
     @safe
     final class RBDImage: @unchecked Sendable {
         /// What to open.
-        enum Name: Sendable {
-            case name(String)
-            /// The name is for people, and in errors.
-            case id(String, name: String? = nil)
+        struct Name: Sendable {
+            let id: String
+            /// For people, and in errors.
+            let text: String
 
-            var text: String {
-                switch self {
-                case .name(let name): name
-                case .id(let id, let name): name ?? id
-                }
-            }
+            static func id(_ id: String, name: String? = nil) -> Name { Name(id: id, text: name ?? id) }
         }
 
         // Sound: open for as long as this object, which every call holds; librbd locks for itself.
@@ -45,31 +40,27 @@
         /// What librbd counts finished requests with, from `startEvents` to the image's end.
         private let events = Locked<EventCounter?>(nil)
 
-        /// Opens an image, or a snapshot of it (which can only be read); `label` is its name for people. One that is open for writing is watched, so that
+        /// Opens an image, or a snapshot of it, which can only be read. One that is open for writing is watched, so that
         /// others see it.
         static func open(
-            _ name: Name, label: String? = nil, snapshot: String? = nil, isReadOnly: Bool,
+            _ name: Name, snapshot: String? = nil, isReadOnly: Bool,
             _ connection: RBDConnection, what: String = "open volume"
         ) async throws(StorageError) -> RBDImage {
-            let label = label ?? name.text
-            let place = label + (snapshot.map { "@\($0)" } ?? "")
+            let place = name.text + (snapshot.map { "@\($0)" } ?? "")
             let opened = try await connection.call(
                 "rbd_open", what, at: place,
                 ifLate: { (opened: Opened) in _ = unsafe rbd_close(opened.handle) }
             ) { connection throws(SystemError) in
                 var made: rbd_image_t?
                 let result =
-                    switch (name, isReadOnly) {
-                    case (.name(let name), true): unsafe rbd_open_read_only(connection.pool, name, &made, snapshot)
-                    case (.name(let name), false): unsafe rbd_open(connection.pool, name, &made, snapshot)
-                    case (.id(let id, _), true): unsafe rbd_open_by_id_read_only(connection.pool, id, &made, snapshot)
-                    case (.id(let id, _), false): unsafe rbd_open_by_id(connection.pool, id, &made, snapshot)
-                    }
+                    isReadOnly
+                    ? unsafe rbd_open_by_id_read_only(connection.pool, name.id, &made, snapshot)
+                    : unsafe rbd_open_by_id(connection.pool, name.id, &made, snapshot)
                 try rbdChecked("rbd_open", Int(result))
                 guard let handle = unsafe made else { throw SystemError(.noMemory, "rbd_open") }
                 return unsafe Opened(handle: handle)
             }
-            return RBDImage(opened, connection, name: label, isReadOnly: isReadOnly || snapshot != nil)
+            return RBDImage(opened, connection, name: name.text, isReadOnly: isReadOnly || snapshot != nil)
         }
 
         @safe

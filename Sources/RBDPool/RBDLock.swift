@@ -74,13 +74,8 @@
         }
 
         private static func waitForOthers(_ image: RBDImage, except broken: String?) async throws(StorageError) {
-            let end = ContinuousClock.now + patience
-            while true {
-                let own = image.connection.instance
-                let others = try await image.watchers().filter { $0.id != own && $0.address != broken }
-                guard let other = others.first else { return }
-                guard ContinuousClock.now < end else { throw busy(image, nil, other.address) }
-                await IOExecutor.sleep(for: .milliseconds(50))
+            if let other = try await image.waitForOthers(atMost: patience, except: broken) {
+                throw busy(image, nil, other.address)
             }
         }
 
@@ -160,11 +155,8 @@
                     if try rbdChecked("rbd_list_lockers", result) == 0 { return nil }
                     break
                 }
-                func text(_ bytes: [CChar]) -> String {
-                    String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                }
                 // Other tags are those of locks that people take by `rbd lock add`.
-                return text(tags) == "internal" ? text(addresses) : nil
+                return String(upToZero: tags) == "internal" ? String(upToZero: addresses) : nil
             }
         }
 
@@ -184,6 +176,19 @@
                             id: UInt64(bitPattern: watcher.id))
                     }
                 }
+            }
+        }
+
+        /// Waits until no other client has the image open for writing, but for one with that address. Returns one that
+        /// still has after `patience`.
+        func waitForOthers(
+            atMost patience: Duration, except address: String?
+        ) async throws(StorageError) -> RBDWatcher? {
+            let end = ContinuousClock.now + patience
+            while true {
+                let others = try await watchers().filter { $0.id != connection.instance && $0.address != address }
+                guard !others.isEmpty, ContinuousClock.now < end else { return others.first }
+                await IOExecutor.sleep(for: .milliseconds(50))
             }
         }
 
@@ -210,8 +215,7 @@
                 let result = unsafe rbd_metadata_get(handle, key, &value, &count)
                 if result == -ENOENT { return nil }
                 try rbdChecked("rbd_metadata_get", Int(result))
-                return String(
-                    decoding: value.prefix(count).prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                return String(upToZero: value.prefix(count))
             }
         }
 

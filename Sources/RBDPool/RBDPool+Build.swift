@@ -50,10 +50,9 @@
             do throws(StorageError) {
                 result = try await body()
             } catch {
-                let failed = intent
                 // Where that fails too, the intent stays: whoever finds it tries again.
                 try? await uncancelled { () async throws(StorageError) in
-                    try await self.recover(failed)
+                    try await self.recover(intent)
                     if let token { try await self.options.intents?.end(token) }
                 }
                 throw error

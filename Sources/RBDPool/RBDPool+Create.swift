@@ -78,21 +78,6 @@
         /// How this pool's images are made.
         var layout: RBDLayout { RBDLayout(objectSize: options.objectSize, dataPool: options.dataPool) }
 
-        /// Runs `body` and closes the volume, whatever happens.
-        func closing<Result>(
-            _ volume: any Volume, _ body: () async throws(StorageError) -> Result
-        ) async throws(StorageError) -> Result {
-            let result: Result
-            do throws(StorageError) {
-                result = try await body()
-            } catch {
-                try? await volume.close()
-                throw error
-            }
-            try await volume.close()
-            return result
-        }
-
         /// As a template, if it has the snapshot that clones of templates read through.
         public func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription {
             let connection = try await connection

@@ -95,12 +95,7 @@
                 let owner = try await opened.lockOwner()
                 if let owner { try await opened.breakLock(of: owner) }
                 // Operations of other hosts have it open for a moment, and are not to be shut out.
-                let end = ContinuousClock.now + .seconds(2)
-                while ContinuousClock.now < end,
-                    try await opened.watchers().contains(where: { $0.id != connection.instance && $0.address != owner })
-                {
-                    await IOExecutor.sleep(for: .milliseconds(50))
-                }
+                _ = try await opened.waitForOthers(atMost: .seconds(2), except: owner)
                 for watcher in try await opened.watchers() where watcher.id != connection.instance {
                     try await connection.exclude(watcher.address)
                 }
@@ -125,7 +120,7 @@
                 let isFast = try await opened.hasFastDifferences()
                 var extents: [Extent] = []
                 // Where every object has to be looked at, that takes long.
-                for part in (0..<size).parts(of: isFast ? 64 << 30 : 4 << 30) {
+                for part in (0..<size).parts(of: isFast ? RBDVolume.largestMap : 4 << 30) {
                     extents += try await opened.difference(in: part, since: snapshot, isFast: isFast).map { run in
                         Extent(run.range, run.exists ? .data : .hole)
                     }
@@ -137,15 +132,13 @@
 
     extension Range<UInt64> {
         /// The range in parts of at most `byteCount` bytes, which is a multiple of every object's size.
-        func parts(of byteCount: UInt64) -> [Range<UInt64>] {
-            var parts: [Range<UInt64>] = []
-            var position = lowerBound
-            while position < upperBound {
-                let end = Swift.min(upperBound, position.addingSaturating(byteCount - position % byteCount))
-                parts.append(position..<end)
-                position = end
+        func parts(of byteCount: UInt64) -> some Sequence<Range<UInt64>> {
+            sequence(state: lowerBound) { position in
+                guard position < upperBound else { return nil }
+                let start = position
+                position = Swift.min(upperBound, start.addingSaturating(byteCount - start % byteCount))
+                return start..<position
             }
-            return parts
         }
     }
 

@@ -50,8 +50,12 @@
                     ) { (opened) async throws(StorageError) in
                         let children = try await opened.children()
                         if !isFast { return (children, 0 as UInt64) }
-                        let runs = try await opened.difference(in: 0..<snapshot.size, since: previous, isFast: true)
-                        return (children, runs.reduce(0) { $1.exists ? $0 + UInt64($1.range.count) : $0 })
+                        var used: UInt64 = 0
+                        for part in (0..<snapshot.size).parts(of: RBDVolume.largestMap) {
+                            let runs = try await opened.difference(in: part, since: previous, isFast: true)
+                            used += runs.reduce(0) { $1.exists ? $0 + UInt64($1.range.count) : $0 }
+                        }
+                        return (children, used)
                     }
                     descriptions.append(
                         SnapshotDescription(

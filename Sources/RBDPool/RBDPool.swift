@@ -127,8 +127,7 @@
                 var text = [CChar](repeating: 0, count: 64)
                 try rbdChecked(
                     "rados_cluster_fsid", Int(unsafe rados_cluster_fsid(connection.cluster, &text, text.count)))
-                let cluster = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                return "\(cluster)/\(unsafe rados_ioctx_get_id(connection.pool))"
+                return "\(String(upToZero: text))/\(unsafe rados_ioctx_get_id(connection.pool))"
             }
         }
 
@@ -140,9 +139,7 @@
                 var count = text.count
                 try rbdChecked(
                     "rados_application_list", Int(unsafe rados_application_list(connection.pool, &text, &count)))
-                return text.prefix(count).split(separator: 0).map { name in
-                    String(decoding: name.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-                }
+                return text.prefix(count).split(separator: 0).map { String(upToZero: $0) }
             }
             guard applications.contains("rbd") else {
                 throw StorageError(

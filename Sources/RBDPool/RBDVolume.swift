@@ -25,33 +25,27 @@
         /// A discard or zeroing of more is done in parts, because librbd begins it for every object at once.
         private static let largestRange: UInt64 = 1 << 30
         /// Objects are looked through this far at a time.
-        private static let largestMap: UInt64 = 64 << 30
+        static let largestMap: UInt64 = 64 << 30
 
         /// Opens an image or a snapshot of it. `.exclusive` takes the image's exclusive lock; see `RBDLock`.
         static func open(
-            _ name: RBDImage.Name, label: String? = nil, snapshot: String? = nil, mode: OpenMode,
+            _ name: RBDImage.Name, snapshot: String? = nil, mode: OpenMode,
             _ connection: RBDConnection
         ) async throws(StorageError) -> RBDVolume {
             let isExclusive = mode == .exclusive && snapshot == nil
-            var image = try await RBDImage.open(
-                name, label: label, snapshot: snapshot, isReadOnly: !isExclusive, connection)
+            var image = try await RBDImage.open(name, snapshot: snapshot, isReadOnly: !isExclusive, connection)
             do throws(StorageError) {
                 if isExclusive, try await RBDLock.enable(on: image) {
                     try await image.close()
-                    image = try await RBDImage.open(name, label: label, isReadOnly: false, connection)
+                    image = try await RBDImage.open(name, isReadOnly: false, connection)
                 }
                 let lock = isExclusive ? try await RBDLock.acquire(image) : nil
-                let facts = unsafe try await image.call("rbd_get_size", "open volume") { handle throws(SystemError) in
+                let size = unsafe try await image.call("rbd_get_size", "open volume") { handle throws(SystemError) in
                     var size: UInt64 = 0
-                    var features: UInt64 = 0
-                    var flags: UInt64 = 0
                     try rbdChecked("rbd_get_size", Int(unsafe rbd_get_size(handle, &size)))
-                    try rbdChecked("rbd_get_features", Int(unsafe rbd_get_features(handle, &features)))
-                    try rbdChecked("rbd_get_flags", Int(unsafe rbd_get_flags(handle, &flags)))
-                    let isFast = features & RBDFeatures.fastDiff != 0 && flags & RBDFeatures.invalidMaps == 0
-                    return (size: size, isFast: isFast)
+                    return size
                 }
-                return try RBDVolume(image, lock, size: facts.size, hasFastExtents: facts.isFast)
+                return try await RBDVolume(image, lock, size: size, hasFastExtents: image.hasFastDifferences())
             } catch {
                 try? await image.close()
                 throw error
@@ -138,9 +132,9 @@
         /// Frees the objects in the range. Parts of objects stay as they are, unless they are at the end of one.
         public func discard(_ range: Range<UInt64>) async throws(StorageError) {
             try checkWritable(range)
-            try await forEachPart(of: range) { (part) async throws(StorageError) in
-                unsafe try await self.finish(
-                    self.start(.discard) { image, completion, _ in
+            for part in range.parts(of: Self.largestRange) {
+                unsafe try await finish(
+                    start(.discard) { image, completion, _ in
                         unsafe rbd_aio_discard(image, part.lowerBound, UInt64(part.count), completion)
                     })
             }
@@ -149,11 +143,10 @@
         public func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
             try checkWritable(range)
             let flags = options.contains(.keepAllocated) ? RBDFeatures.thickZeroes : 0
-            try await forEachPart(of: range) { (part) async throws(StorageError) in
-                unsafe try await self.finish(
-                    self.start(.writeZeroes) { image, completion, _ in
-                        unsafe rbd_aio_write_zeroes(
-                            image, part.lowerBound, part.count, completion, flags, 0)
+            for part in range.parts(of: Self.largestRange) {
+                unsafe try await finish(
+                    start(.writeZeroes) { image, completion, _ in
+                        unsafe rbd_aio_write_zeroes(image, part.lowerBound, part.count, completion, flags, 0)
                     })
             }
             if options.contains(.forceUnitAccess) { try await flush() }
@@ -162,11 +155,8 @@
         public func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] {
             try checkOpen(range.lowerBound, Int(clamping: range.upperBound - range.lowerBound))
             var map = RBDExtents(range)
-            var position = range.lowerBound
-            while position < range.upperBound {
-                let part = position..<min(range.upperBound, position.addingSaturating(Self.largestMap))
+            for part in range.parts(of: Self.largestMap) {
                 map.add(try await image.difference(in: part, since: nil, isFast: hasFastExtents))
-                position = part.upperBound
             }
             return map.finished()
         }
@@ -253,17 +243,6 @@
                     .timedOut, call.what, at: stack,
                     why: "the cluster has not answered a write: nothing is done before it has")
             default: image.connection.error(error, call.what, at: image.name)
-            }
-        }
-
-        private func forEachPart(
-            of range: Range<UInt64>, _ body: (Range<UInt64>) async throws(StorageError) -> Void
-        ) async throws(StorageError) {
-            var position = range.lowerBound
-            while position < range.upperBound {
-                let end = min(range.upperBound, position.addingSaturating(Self.largestRange))
-                try await body(position..<end)
-                position = end
             }
         }
 

@@ -44,7 +44,7 @@ extension StorageHost {
     ) -> StorageOperation<Void> {
         StorageOperation { report throws(StorageError) in
             let opened = try await self.openVolume(volume, mode: .readOnly)
-            try await self.closing(opened) { () async throws(StorageError) in
+            try await closing(opened) { () async throws(StorageError) in
                 try await ImageFile.write(opened, to: file, format, compression: compression) {
                     report(OperationProgress($0))
                 }

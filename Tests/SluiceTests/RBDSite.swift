@@ -147,7 +147,7 @@
                 )
                 for snapshot in [nil] + volume.snapshots {
                     let reference = VolumeReference(volume.name, snapshot: snapshot)
-                    state.contents["\(reference)"] = try await bytes(of: reference, in: storage)
+                    state.contents["\(reference)"] = try await storage.bytes(of: reference)
                 }
                 for snapshot in try await storage.listSnapshots(of: volume.name) {
                     // A snapshot that was cloned stays protected, as one whose clone was undone does.
@@ -194,15 +194,6 @@
             facts.insert("\(declarations.count) declarations")
             for key in declarations where !ids.contains(key) { facts.insert("declaration \(key)") }
             return facts
-        }
-
-        private func bytes(of reference: VolumeReference, in pool: any StoragePool) async throws -> Data {
-            let volume = try await pool.openVolume(reference, mode: .readOnly)
-            var bytes = [UInt8](repeating: 0, count: Int(volume.geometry.size))
-            var span = bytes.mutableRawBytes
-            try await volume.read(into: &span, at: 0)
-            try await volume.close()
-            return Data(bytes)
         }
     }
 

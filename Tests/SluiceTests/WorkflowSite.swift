@@ -140,7 +140,7 @@ struct WorkflowSite {
                 }
                 for snapshot in [nil] + volume.snapshots {
                     let reference = VolumeReference(volume.name, snapshot: snapshot)
-                    state.contents["\(pool)/\(reference)"] = try await bytes(of: reference, in: storage)
+                    state.contents["\(pool)/\(reference)"] = try await storage.bytes(of: reference)
                 }
             }
             for record in try await host.catalog.volumes(in: pool) { state.facts.insert("\(record)") }
@@ -164,9 +164,11 @@ struct WorkflowSite {
         }
         return state
     }
+}
 
-    private func bytes(of reference: VolumeReference, in pool: any StoragePool) async throws -> Data {
-        let volume = try await pool.openVolume(reference, mode: .readOnly)
+extension StoragePool {
+    func bytes(of reference: VolumeReference) async throws -> Data {
+        let volume = try await openVolume(reference, mode: .readOnly)
         var bytes = [UInt8](repeating: 0, count: Int(volume.geometry.size))
         var span = bytes.mutableRawBytes
         try await volume.read(into: &span, at: 0)
