@@ -40,6 +40,17 @@ import Testing
         #expect(results[0].elapsed >= .milliseconds(49))
     }
 
+    @Test("With a rate, a request that had to wait for a slow one before it counts from when it was due")
+    func intendedStart() async throws {
+        var plan = BenchmarkPlan(pattern: .read, blockSize: 512, depth: 1)
+        plan.count = 20
+        plan.requestsPerSecond = 1000
+        let result = try await VolumeBenchmark.run(plan, on: SlowStart())[0]
+        // Request k was due after k ms, and went after 30 ms at the earliest.
+        #expect(result.reads.total.totalCount == 20)
+        #expect(result.reads.total.min >= 10_000_000)
+    }
+
     @Test("Sequential offsets follow one another, and steps wrap at the size")
     func offsets() {
         var plan = BenchmarkPlan(pattern: .read, blockSize: 4096, depth: 1)
@@ -94,4 +105,29 @@ import Testing
         plan.runtime = .seconds(60)
         await expect(.notAttached) { try await VolumeBenchmark.run(plan, on: volume) }
     }
+}
+
+/// Its first read takes 30 ms.
+private final class SlowStart: Volume {
+    private let base = MemoryVolume(size: 1 << 20)
+    private let isFirst = Locked(true)
+
+    var geometry: VolumeGeometry { base.geometry }
+    var stack: String { "slow" }
+
+    func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
+        let isFirst = isFirst.withLock { isFirst in
+            defer { isFirst = false }
+            return isFirst
+        }
+        if isFirst { await IOExecutor.sleep(for: .milliseconds(30)) }
+        try await base.read(into: &buffer, at: offset)
+    }
+
+    func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {}
+    func flush() async throws(StorageError) {}
+    func discard(_ range: Range<UInt64>) async throws(StorageError) {}
+    func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {}
+    func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] { [] }
+    func close() async throws(StorageError) {}
 }

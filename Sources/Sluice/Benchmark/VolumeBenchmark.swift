@@ -1,14 +1,15 @@
 import BlockStorage
-import Dispatch
 import Foundation
 import Histogram
 import IORuntime
+import VolumeQoS
 
 /// Loads a volume and measures it: the generator itself takes no lock, no thread hop and no memory for a request.
 public enum VolumeBenchmark {
     /// Runs the plan; one result for each job. The first error of a request ends all jobs and is thrown.
     public static func run(
-        _ plan: BenchmarkPlan, on volume: any Volume, executors: [IOExecutor] = IOExecutorGroup.shared.executors
+        _ plan: BenchmarkPlan, on volume: any Volume, executors: [IOExecutor] = IOExecutorGroup.shared.executors,
+        clock: any ThrottleClock = MonotonicClock()
     ) async throws(StorageError) -> [BenchmarkResult] {
         try plan.check(volume.geometry)
         let size = volume.geometry.size
@@ -17,7 +18,7 @@ public enum VolumeBenchmark {
             for index in 0..<plan.jobs {
                 let executor = executors[index % executors.count]
                 group.addTask(executorPreference: executor) {
-                    let job = BenchmarkJob(plan, size: size, index: index)
+                    let job = BenchmarkJob(plan, size: size, index: index, clock)
                     do throws(StorageError) {
                         return .success((index, try await job.run(on: volume)))
                     } catch {
@@ -52,6 +53,7 @@ public enum VolumeBenchmark {
 private final class BenchmarkJob: @unchecked Sendable {
     // Sound: created and used by tasks of one executor, which is one thread.
     private let plan: BenchmarkPlan
+    private let clock: any ThrottleClock
     private var offsets: OffsetGenerator
     private var result = BenchmarkResult()
     private var sent: UInt64 = 0
@@ -59,13 +61,13 @@ private final class BenchmarkJob: @unchecked Sendable {
     private var end: UInt64 = .max
     private var failure: StorageError?
 
-    init(_ plan: BenchmarkPlan, size: UInt64, index: Int) {
-        self.plan = plan
+    init(_ plan: BenchmarkPlan, size: UInt64, index: Int, _ clock: any ThrottleClock) {
+        (self.plan, self.clock) = (plan, clock)
         offsets = OffsetGenerator(plan, size: size, job: index)
     }
 
     func run(on volume: any Volume) async throws(StorageError) -> BenchmarkResult {
-        start = Self.now
+        start = clock.now()
         if let runtime = plan.runtime {
             end = start.addingSaturating(UInt64(clamping: Int64(runtime / .nanoseconds(1))))
         }
@@ -75,7 +77,7 @@ private final class BenchmarkJob: @unchecked Sendable {
             }
         }
         if let failure { throw failure }
-        result.elapsed = .nanoseconds(Int64(clamping: Self.now - start))
+        result.elapsed = .nanoseconds(Int64(clamping: clock.now() - start))
         return result
     }
 
@@ -87,14 +89,14 @@ private final class BenchmarkJob: @unchecked Sendable {
             while failure == nil, sent < plan.count ?? .max {
                 let number = sent
                 sent += 1
-                var due = Self.now
+                var due = clock.now()
                 if let rate = plan.requestsPerSecond {
                     let planned = start.addingSaturating(Self.delay(of: number, at: rate))
                     if planned >= end { break }
-                    if planned > due { await IOExecutor.sleep(for: .nanoseconds(Int64(clamping: planned - due))) }
+                    if planned > due { await clock.sleep(until: planned) }
                     due = planned
                 }
-                let submitted = plan.requestsPerSecond == nil ? due : Self.now
+                let submitted = plan.requestsPerSecond == nil ? due : clock.now()
                 if submitted >= end { break }
                 if Task.isCancelled { throw StorageError(.cancelled, "run benchmark") }
                 let offset = offsets.nextOffset()
@@ -105,7 +107,7 @@ private final class BenchmarkJob: @unchecked Sendable {
                     var bytes = buffer.mutableBytes
                     try await volume.read(into: &bytes, at: offset)
                 }
-                let completed = Self.now
+                let completed = clock.now()
                 let (completion, total) = (completed - submitted, completed - min(due, completed))
                 if isWrite {
                     result.writes.record(bytes: plan.blockSize, completion: completion, total: total)
@@ -117,8 +119,6 @@ private final class BenchmarkJob: @unchecked Sendable {
             failure = failure ?? error
         }
     }
-
-    private static var now: UInt64 { DispatchTime.now().uptimeNanoseconds }
 
     /// When request `number` is due, in nanoseconds from the start.
     private static func delay(of number: UInt64, at rate: UInt64) -> UInt64 {
