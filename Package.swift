@@ -41,6 +41,7 @@ let package = Package(
         .library(name: "ISCSIPool", targets: ["ISCSIPool"]),
         .library(name: "Templates", targets: ["Templates"]),
         .library(name: "VolumeQoS", targets: ["VolumeQoS"]),
+        .library(name: "QoSSimulator", targets: ["QoSSimulator"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
         .executable(name: "sluice", targets: ["SluiceCLI"]),
@@ -63,6 +64,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         // For `make docs`; nothing is built with it.
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0"),
     ],
@@ -108,6 +110,7 @@ let package = Package(
                 .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["Downloads"])),
             ]),
         module("VolumeQoS", ["BlockStorage", "IORuntime", metrics]),
+        module("QoSSimulator", ["VolumeQoS", "BlockStorage", .product(name: "Yams", package: "Yams")]),
         module("NBDExport", ["BlockStorage", "IORuntime", systemPackage, logging]),
         module("StorageConformance", ["BlockStorage", "IORuntime"]),
         module(
@@ -122,7 +125,7 @@ let package = Package(
         .executableTarget(
             name: "SluiceCLI",
             dependencies: [
-                "Sluice", "Templates", "StorageConformance", "VolumeQoS", "BlockStorage", "IORuntime",
+                "Sluice", "Templates", "StorageConformance", "QoSSimulator", "VolumeQoS", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 logging, metrics, systemPackage,
@@ -154,6 +157,7 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["Downloads"])),
             ]),
         tests("VolumeQoSTests", ["VolumeQoS", "BlockStorage", "IORuntime", metrics]),
+        tests("QoSSimulatorTests", ["QoSSimulator", "VolumeQoS", "BlockStorage"]),
         tests("NBDExportTests", ["NBDExport", logging]),
         tests("StorageConformanceTests", ["StorageConformance", "BlockStorage"]),
         tests(

@@ -66,7 +66,10 @@ extension ScenarioFile {
             runCount += 1
             var simulation = try Simulation(scenario)
             let result = try simulation.run { progress(Progress(phase: "search with \(more) more", simulation: $0)) }
-            guard let worst = result.volumes.filter({ $0.missedWindows > 0 }).max(by: { $0.missedWindows < $1.missedWindows })
+            guard
+                let worst = result.volumes.filter({ $0.missedWindows > 0 }).max(by: {
+                    $0.missedWindows < $1.missedWindows
+                })
             else { return nil }
             let lowest = worst.lowestAttainment.map { ", once only \(decimal($0, 1)) % of it" } ?? ""
             return "\(worst.name) misses its minimum in \(worst.missedWindows) windows\(lowest)"
@@ -83,7 +86,8 @@ extension ScenarioFile {
             }
             step = step == 0 ? 1 : step * 2
         }
-        return SearchResult(group: search.group, run: search.run ?? "", more: max(0, good), reason: reason, runs: runCount)
+        return SearchResult(
+            group: search.group, run: search.run ?? "", more: max(0, good), reason: reason, runs: runCount)
     }
 }
 
@@ -100,4 +104,16 @@ func decimal(_ value: Double, _ decimals: Int) -> String {
     guard decimals > 0 else { return "\(sign)\(number)" }
     let fraction = String(number % divisor)
     return "\(sign)\(number / divisor).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
+}
+
+/// The same, with commas between thousands.
+func grouped(_ value: Double, _ decimals: Int) -> String {
+    let text = decimal(value, decimals)
+    let digits = text.prefix { $0.isNumber }
+    var result = ""
+    for (index, digit) in digits.enumerated() {
+        if index > 0, (digits.count - index) % 3 == 0 { result += "," }
+        result.append(digit)
+    }
+    return result + text.dropFirst(digits.count)
 }

@@ -46,6 +46,7 @@ struct SluiceCommand: ParsableCommand {
                 let context = try await CommandContext(command.global, measures: command.showsMetrics)
                 return try await command.run(context).rawValue
             }
+            if let command = command as? any OfflineCommand { return try command.run().rawValue }
             guard type(of: command).configuration.subcommands.isEmpty else {
                 return reportMissingSubcommand(of: type(of: command), arguments)
             }
@@ -111,6 +112,13 @@ protocol HostCommand: ParsableCommand {
     var showsMetrics: Bool { get }
     /// Does the work and returns the exit code.
     func run(_ context: CommandContext) async throws -> ExitCode
+}
+
+/// A command that needs nothing of the host's.
+protocol OfflineCommand: ParsableCommand {
+    var global: GlobalOptions { get }
+    /// Does the work and returns the exit code.
+    func run() throws -> ExitCode
 }
 
 extension HostCommand {

@@ -83,7 +83,9 @@ extension Simulation {
     /// largest requests, which are not split.
     mutating func setAllowances() {
         var largest = [Int64](repeating: CostCurve.unit, count: volumes.count)
-        for stream in streams { largest[stream.volume] = max(largest[stream.volume], costs.cost(of: stream.largestSize)) }
+        for stream in streams {
+            largest[stream.volume] = max(largest[stream.volume], costs.cost(of: stream.largestSize))
+        }
         let capacity = max(1, Int128(nodes.capacity * Double(CostCurve.unit)))
         for index in volumes.indices {
             let share = Int128(volumes.count) * Int128(volumes[index].minimum) / capacity

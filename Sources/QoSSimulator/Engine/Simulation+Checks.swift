@@ -13,7 +13,8 @@ public struct CheckResult: Sendable {
         (self.check, self.measured) = (check, measured)
         passed =
             measured.map { range in
-                check.atLeast.map { range.lowerBound >= $0 } ?? true && check.atMost.map { range.upperBound <= $0 } ?? true
+                check.atLeast.map { range.lowerBound >= $0 } ?? true
+                    && check.atMost.map { range.upperBound <= $0 } ?? true
             } ?? false
     }
 }
@@ -77,7 +78,8 @@ extension Simulation {
         case .latencyP99: return time { $0.percentile(99) }
         case .latencyP999: return time { $0.percentile(99.9) }
         case .credit: return Self.range(probe.volumes.map { creditSeconds(of: $0) })
-        case .minimumAttainment: return Self.range([probe.lowestAttainment.map { Double($0) / 10_000 }].compactMap(\.self))
+        case .minimumAttainment:
+            return Self.range([probe.lowestAttainment.map { Double($0) / 10_000 }].compactMap(\.self))
         case .missedMinimums:
             return Self.range([
                 Double(zip(probe.volumes, probe.missed).reduce(0) { $0 + volumes[$1.0].missedWindows - $1.1 })
@@ -114,8 +116,8 @@ extension Check.Metric {
         }
     }
 
-    /// What it is counted in.
-    var unit: String {
+    /// What it is counted in: `IOPS`, `requests/s`, `B/s`, `ns`, `s`, `%`, `windows` or `volumes`.
+    public var unit: String {
         switch self {
         case .iops, .totalIOPS, .capacity: "IOPS"
         case .requests: "requests/s"

@@ -9,7 +9,8 @@ extension Check {
         if let value = keys["run"] {
             let name = try value.text()
             guard file.runs.contains(where: { $0.name == name }) else {
-                throw value.error("there is no run '\(name)'" + Suggestion.text(for: name, among: file.runs.map(\.name)))
+                throw value.error(
+                    "there is no run '\(name)'" + Suggestion.text(for: name, among: file.runs.map(\.name)))
             }
             run = name
         }
@@ -38,9 +39,9 @@ extension Check {
             if let time = Quantity.time(text) { return Double(time) / 1e9 }
         case "B/s": return Double(try node.size())
         case "%":
-            if let (value, unit) = Quantity.number(text), unit == "%" || unit.isEmpty { return value }
+            if let value = Quantity.figure(text, isPercentage: true) { return value }
         default:
-            if let count = Quantity.count(text) { return Double(count) }
+            if let value = Quantity.figure(text) { return value }
         }
         throw node.error("'\(text)' is not a figure for \(metric.rawValue), which is in \(metric.unit)")
     }

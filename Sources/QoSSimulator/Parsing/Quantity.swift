@@ -4,7 +4,9 @@ enum Quantity {
         "ns": 1, "us": 1000, "µs": 1000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000,
         "min": 60_000_000_000, "h": 3_600_000_000_000, "d": 86_400_000_000_000,
     ]
-    private static let sizes: [String: UInt64] = ["": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50]
+    private static let sizes: [String: UInt64] = [
+        "": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50,
+    ]
     private static let multiples: [String: UInt64] = ["": 1, "k": 1000, "m": 1_000_000]
 
     /// `200us`, `1.5s`, `10min`: in nanoseconds, up to a hundred years.
@@ -25,11 +27,14 @@ enum Quantity {
         count(text.hasSuffix("%") ? String(text.dropLast()) : text)
     }
 
-    /// A number with a fraction, and what stands after it.
-    static func number(_ text: String) -> (value: Double, unit: String)? {
-        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == "." || $0 == "-") }
-        guard let value = Double(digits), value.isFinite else { return nil }
-        return (value, text.dropFirst(digits.count).drop { $0 == " " }.description)
+    /// `13.33`, `1.5k`; with a `%` after it where it is a percentage.
+    static func figure(_ text: String, isPercentage: Bool = false) -> Double? {
+        let text = isPercentage && text.hasSuffix("%") ? String(text.dropLast()) : text.lowercased()
+        let digits = text.prefix { $0.isASCII && ($0.isNumber || $0 == ".") }
+        guard let value = Double(digits), value.isFinite,
+            let factor = multiples[String(text.dropFirst(digits.count).drop { $0 == " " })]
+        else { return nil }
+        return value * Double(factor)
     }
 
     /// Exact: digits are counted, not rounded.
@@ -44,7 +49,10 @@ enum Quantity {
             guard !parts[1].isEmpty, parts[1].count <= 9, let fraction = UInt64(parts[1]) else { return nil }
             var divisor: UInt128 = 1
             for _ in parts[1] { divisor *= 10 }
-            sum += UInt128(fraction) * UInt128(factor) / divisor
+            let product = UInt128(fraction) * UInt128(factor)
+            // What would have to be rounded is a mistake.
+            guard product % divisor == 0 else { return nil }
+            sum += product / divisor
         }
         return sum <= UInt128(limit) ? UInt64(sum) : nil
     }

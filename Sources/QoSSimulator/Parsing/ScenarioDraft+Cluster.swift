@@ -96,7 +96,8 @@ extension ScenarioDraft {
             let volume = try keys.required("volume")
             let name = try volume.text()
             guard let group = volumes.first(where: { $0.name == name }) else {
-                throw volume.error("there is no volume '\(name)'" + Suggestion.text(for: name, among: volumes.map(\.name)))
+                throw volume.error(
+                    "there is no volume '\(name)'" + Suggestion.text(for: name, among: volumes.map(\.name)))
             }
             let policy = try self.policy(try keys.required("policy"))
             let before = try group.policy.map { node throws(StorageError) in try self.policy(node) }

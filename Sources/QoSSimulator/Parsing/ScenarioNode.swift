@@ -13,7 +13,9 @@ struct ScenarioNode {
         func error(_ why: String, line: Int) -> StorageError {
             StorageError(.invalidArgument, "read scenario", at: "\(file):\(line)", why: why)
         }
-        guard text.utf8.count <= 4 << 20 else { throw error("a scenario has at most 4 MiB", line: 1) }
+        guard text.utf8.count <= ScenarioFile.largestByteCount else {
+            throw error("a scenario has at most 4 MiB", line: 1)
+        }
         // What is named once and used many times grows without bound; policies and counts do what they are used for.
         if let line = lineOfAlias(text) {
             throw error("anchors and aliases (& and *) are not taken: name a policy, or set 'count'", line: line)
@@ -49,7 +51,9 @@ struct ScenarioNode {
                     quote = character
                 } else if character == "#", previous == " " {
                     break
-                } else if previous == "&" || previous == "*", character.isLetter || character.isNumber || character == "_" {
+                } else if previous == "&" || previous == "*",
+                    character.isLetter || character.isNumber || character == "_"
+                {
                     return index + 1
                 }
                 // Within a word they mean nothing.
@@ -166,7 +170,9 @@ struct ScenarioNode {
             { text in
                 guard let dots = text.firstRange(of: "..") else { return nil }
                 let start = text[..<dots.lowerBound].trimmingSpaces, end = text[dots.upperBound...].trimmingSpaces
-                guard let lower = Quantity.time(start), let upper = Quantity.time(end), lower < upper else { return nil }
+                guard let lower = Quantity.time(start), let upper = Quantity.time(end), lower < upper else {
+                    return nil
+                }
                 return lower..<upper
             }, "an interval, such as 60s..120s")
     }
@@ -204,7 +210,9 @@ struct ScenarioMapping {
     /// Nil where the key is not given, or has no value.
     subscript(_ key: String) -> ScenarioNode? {
         guard let value = values[key] else { return nil }
-        if case .scalar(let scalar) = value.node, scalar.string.isEmpty || scalar.string == "~" || scalar.string == "null" {
+        if case .scalar(let scalar) = value.node,
+            scalar.string.isEmpty || scalar.string == "~" || scalar.string == "null"
+        {
             return nil
         }
         return value

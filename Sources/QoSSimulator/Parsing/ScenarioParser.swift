@@ -1,7 +1,26 @@
 import BlockStorage
+import Foundation
 import VolumeQoS
 
 extension ScenarioFile {
+    /// The most bytes that a scenario file has.
+    static let largestByteCount = 4 << 20
+
+    /// Reads the scenario in a file. Throws `notFound` where there is none, and what `init(yaml:path:)` throws.
+    public init(path: String) throws(StorageError) {
+        let file = try FileHandle.regular(path, "read scenario")
+        let data: Data?
+        do {
+            data = try file.read(upToCount: Self.largestByteCount + 1)
+        } catch {
+            throw StorageError(.inputOutput, "read scenario", at: path, why: error.localizedDescription)
+        }
+        guard let text = String(bytes: data ?? Data(), encoding: .utf8) else {
+            throw StorageError(.invalidArgument, "read scenario", at: path, why: "it is not UTF-8")
+        }
+        try self.init(yaml: text, path: path)
+    }
+
     /// Reads a scenario. `path` is where it stands: for messages, and for traces that it names.
     ///
     /// Throws `invalidArgument` with the file, the line and the key of what is wrong.
@@ -29,8 +48,9 @@ extension ScenarioFile {
         } else {
             runs = [try base.scenario(at: document)]
         }
-        search = try keys["search"].map { node throws(StorageError) in try CapacitySearch(node, runs: runs) }
         searchChecks = []
+        search = nil
+        if let node = keys["search"] { search = try CapacitySearch(node, runs: runs) }
         try takeChecks(keys["checks"])
     }
 
@@ -79,7 +99,8 @@ extension CapacitySearch {
         let name = keys["run"]
         run = try name?.text() ?? runs.first?.name
         guard let found = runs.first(where: { $0.name == run }) else {
-            throw (name ?? node).error("there is no such run" + Suggestion.text(for: run ?? "", among: runs.map(\.name)))
+            throw (name ?? node).error(
+                "there is no such run" + Suggestion.text(for: run ?? "", among: runs.map(\.name)))
         }
         guard found.volumes.contains(where: { $0.name == self.group }) else {
             throw group.error(

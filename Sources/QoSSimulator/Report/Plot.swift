@@ -45,7 +45,7 @@ struct Plot {
             if ticks.count == 1 { ticks.append(low * 10) }
             return (low, ticks[ticks.count - 1], ticks)
         }
-        let step = Self.step(max(highest, 1e-9) / 4)
+        let step = highest > 0 ? Self.step(highest / 4) : 1
         var ticks = [0.0]
         while ticks[ticks.count - 1] < highest, ticks.count < 12 { ticks.append(Double(ticks.count) * step) }
         if ticks.count == 1 { ticks.append(step) }
@@ -76,12 +76,14 @@ struct Plot {
         var svg = "<figure class=\"plot\" id=\"\(escaped(id))\"><figcaption>\(escaped(title))"
         svg += unit.isEmpty ? "" : " <small>\(escaped(unit))</small>"
         svg += "</figcaption><svg viewBox=\"0 0 \(Int(Self.width)) \(Int(Self.height))\" role=\"img\""
-        svg += " aria-label=\"\(escaped(title))\" data-left=\"\(number(Self.left))\" data-right=\"\(number(Self.right))\""
+        svg +=
+            " aria-label=\"\(escaped(title))\" data-left=\"\(number(Self.left))\" data-right=\"\(number(Self.right))\""
         svg += " data-top=\"\(number(Self.top))\" data-bottom=\"\(number(Self.bottom))\" data-end=\"\(number(end))\""
         svg += " data-low=\"\(number(scale.low))\" data-high=\"\(number(scale.high))\">"
         for tick in scale.ticks {
             let place = number(y(tick, scale))
-            svg += "<line class=\"grid\" x1=\"\(number(Self.left))\" x2=\"\(number(Self.right))\" y1=\"\(place)\" y2=\"\(place)\"/>"
+            svg +=
+                "<line class=\"grid\" x1=\"\(number(Self.left))\" x2=\"\(number(Self.right))\" y1=\"\(place)\" y2=\"\(place)\"/>"
             svg += "<text class=\"tick\" x=\"\(number(Self.left - 6))\" y=\"\(place)\" dy=\"4\" text-anchor=\"end\">"
             svg += "\(Self.label(tick))</text>"
         }
@@ -105,7 +107,10 @@ struct Plot {
             places = names.enumerated().map { (Double($0), $1) }
         }
         for (value, label) in places {
-            svg += "<text class=\"tick\" x=\"\(number(x(value)))\" y=\"\(number(Self.bottom + 18))\" text-anchor=\"middle\">"
+            // At the edge there is no room to the right.
+            let anchor = x(value) > Self.right - 20 ? "end" : "middle"
+            svg += "<text class=\"tick\" x=\"\(number(x(value)))\" y=\"\(number(Self.bottom + 18))\""
+            svg += " text-anchor=\"\(anchor)\">"
             svg += "\(escaped(label))</text>"
         }
         return svg
@@ -116,7 +121,8 @@ struct Plot {
         if !series.band.isEmpty, series.band.count == series.points.count {
             let upper = zip(series.points, series.band).map { "\(number(x($0.x))),\(number(y($1.high, scale)))" }
             let lower = zip(series.points, series.band).map { "\(number(x($0.x))),\(number(y($1.low, scale)))" }
-            svg += "<polygon class=\"band c\(series.color)\" points=\"\((upper + lower.reversed()).joined(separator: " "))\"/>"
+            svg +=
+                "<polygon class=\"band c\(series.color)\" points=\"\((upper + lower.reversed()).joined(separator: " "))\"/>"
         }
         var data = ""
         var isDrawing = false

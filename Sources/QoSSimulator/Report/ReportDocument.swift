@@ -89,7 +89,7 @@ extension CheckResult {
         case "%": "\(decimal(value, 1)) %"
         case "s": "\(decimal(value, 1)) s"
         case "volumes", "windows": decimal(value, 0)
-        case let unit: "\(decimal(value, value < 100 ? 2 : 0)) \(unit)"
+        case let unit: "\(grouped(value, value < 100 ? 2 : 0)) \(unit)"
         }
     }
 }

@@ -27,7 +27,8 @@ extension ScenarioReport {
         guard !checks.isEmpty else { return "" }
         let isComparison = runs.count > 1
         let run = isComparison ? "<th>Run</th>" : ""
-        var table = "<table class=\"checks\"><thead><tr><th></th>\(run)<th>Check</th><th>Wanted</th><th>Got</th></tr></thead><tbody>\n"
+        var table =
+            "<table class=\"checks\"><thead><tr><th></th>\(run)<th>Check</th><th>Wanted</th><th>Got</th></tr></thead><tbody>\n"
         for (run, result) in checks {
             let outcome = result.passed ? "passed" : "failed"
             table += "<tr class=\"\(outcome)\"><td>\(outcome)</td>\(isComparison ? "<td>\(escaped(run))</td>" : "")"
@@ -69,8 +70,8 @@ private struct RunPage {
 
     private var recovery: String {
         guard run.bytesMoved > 0 else { return "" }
-        let size = decimal(Double(run.bytesMoved) / 1_099_511_627_776, 2)
-        return " \(size) TiB had to be moved, which took \(decimal(Double(run.timeRecovering) / 1e9, 0)) s."
+        let size = decimal(Double(run.bytesMoved) / 1_073_741_824, 2)
+        return " \(size) GiB had to be moved, on which \(decimal(Double(run.timeRecovering) / 1e9, 0)) s went."
     }
 
     private func id(_ name: String) -> String { "run\(index)-\(name)" }
@@ -95,20 +96,26 @@ private struct RunPage {
         for (color, track) in tracks.enumerated() {
             let policy = run.volumes[track.volumes.lowerBound].policy.qos
             let highest = track.series.points.map(\.highest).max() ?? 0
-            for (name, limit) in [("minimum", policy.minIOPS), ("maximum", policy.maxIOPS), ("burst", policy.burstIOPS)] {
+            for (name, limit) in [
+                ("minimum", policy.minIOPS), ("maximum", policy.maxIOPS), ("burst", policy.burstIOPS),
+            ] {
                 // A limit far above everything would flatten the lines.
                 guard let limit, seen.insert(limit).inserted, Double(limit) <= max(highest * 2, 1) else { continue }
                 series.append(
                     Plot.Series(
-                        name: "\(name) of \(track.name)", color: color, points: [(0, Double(limit)), (end, Double(limit))],
+                        name: "\(name) of \(track.name)", color: color,
+                        points: [(0, Double(limit)), (end, Double(limit))],
                         isLimit: true))
             }
         }
-        return Plot(id: id("iops"), title: "IOPS against limits", unit: "4 KiB operations a second, each volume", series: series, end: end)
+        return Plot(
+            id: id("iops"), title: "IOPS against limits", unit: "4 KiB operations a second, each volume",
+            series: series, end: end)
     }
 
     private var credit: Plot {
-        Plot(id: id("credit"), title: "Burst credit", unit: "seconds of bursting", series: lines { $0.credit }, end: end)
+        Plot(
+            id: id("credit"), title: "Burst credit", unit: "seconds of bursting", series: lines { $0.credit }, end: end)
     }
 
     private var latencyOverTime: Plot {
@@ -147,12 +154,15 @@ private struct RunPage {
         }
         let capacity = points.map(\.1.capacity).max() ?? 1
         return Plot(
-            id: id("utilisation"), title: "Utilisation", unit: "% of the largest capacity, \(decimal(capacity, 0)) IOPS",
+            id: id("utilisation"), title: "Utilisation",
+            unit: "% of the largest capacity, \(decimal(capacity, 0)) IOPS",
             series: [
-                Plot.Series(name: "used by volumes", color: 0, points: points.map { ($0, $1.iops / max(capacity, 1) * 100) }),
                 Plot.Series(
-                    name: "capacity for volumes", color: 1, points: points.map { ($0, $1.capacity / max(capacity, 1) * 100) }),
-                Plot.Series(name: "nodes busy", color: 2, points: points.map { ($0, $1.utilisation) }),
+                    name: "used by volumes", color: 0, points: points.map { ($0, $1.iops / max(capacity, 1) * 100) }),
+                Plot.Series(name: "nodes busy, with recovery", color: 2, points: points.map { ($0, $1.utilisation) }),
+                Plot.Series(
+                    name: "capacity for volumes", color: 1,
+                    points: points.map { ($0, $1.capacity / max(capacity, 1) * 100) }, isLimit: true),
             ], end: end)
     }
 

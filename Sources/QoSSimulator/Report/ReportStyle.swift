@@ -23,6 +23,9 @@ enum ReportStyle {
         .legend{display:flex;flex-wrap:wrap;gap:.1rem 1rem;color:var(--faint);font-size:.85rem}
         .legend i{display:inline-block;width:1.3rem;height:0;border-top:2px solid;vertical-align:middle;margin-right:.35rem}
         .legend .dash{border-top-style:dashed}
-        """ + (0...8).map { "path.c\($0){stroke:var(--p\($0))}.band.c\($0){fill:var(--p\($0))}.legend .c\($0){border-color:var(--p\($0))}" }
+        """
+        + (0...8).map {
+            "path.c\($0){stroke:var(--p\($0))}.band.c\($0){fill:var(--p\($0))}.legend .c\($0){border-color:var(--p\($0))}"
+        }
         .joined()
 }

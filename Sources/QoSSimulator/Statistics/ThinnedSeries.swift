@@ -1,7 +1,7 @@
 /// Something that was measured over a time, and can be put together with what was measured after it.
 protocol SeriesPoint: Sendable {
-    /// Takes in the next point, which covers as much time.
-    mutating func merge(_ next: Self)
+    /// Takes in the next point, which covers this part of the time of both.
+    mutating func merge(_ next: Self, part: Double)
 }
 
 /// Points over time, at most so many however long it takes: where there are too many, each two become one.
@@ -16,16 +16,16 @@ struct ThinnedSeries<Point: SeriesPoint>: Sendable {
 
     /// Adds a window's point.
     mutating func append(_ point: Point) {
-        pending?.merge(point)
-        if pending == nil { pending = point }
         pendingCount += 1
+        pending?.merge(point, part: 1 / Double(pendingCount))
+        if pending == nil { pending = point }
         guard pendingCount == windowsPerPoint, let whole = pending else { return }
         points.append(whole)
         (pending, pendingCount) = (nil, 0)
         guard points.count == Self.limit else { return }
         points = stride(from: 0, to: points.count, by: 2).map { index in
             var point = points[index]
-            point.merge(points[index + 1])
+            point.merge(points[index + 1], part: 0.5)
             return point
         }
         windowsPerPoint *= 2
@@ -46,8 +46,8 @@ struct TrackPoint: SeriesPoint {
     /// Percent of the minimum, of the worst volume that wanted all of it; nil where none did.
     var attainment: Double?
 
-    mutating func merge(_ next: TrackPoint) {
-        iops = (iops + next.iops) / 2
+    mutating func merge(_ next: TrackPoint, part: Double) {
+        iops += (next.iops - iops) * part
         lowest = min(lowest, next.lowest)
         highest = max(highest, next.highest)
         credit = next.credit
@@ -68,10 +68,10 @@ struct ClusterPoint: SeriesPoint {
     var waiting: Double
     var isRecovering: Bool
 
-    mutating func merge(_ next: ClusterPoint) {
-        iops = (iops + next.iops) / 2
-        capacity = (capacity + next.capacity) / 2
-        utilisation = (utilisation + next.utilisation) / 2
+    mutating func merge(_ next: ClusterPoint, part: Double) {
+        iops += (next.iops - iops) * part
+        capacity += (next.capacity - capacity) * part
+        utilisation += (next.utilisation - utilisation) * part
         waiting = next.waiting
         isRecovering = isRecovering || next.isRecovering
     }

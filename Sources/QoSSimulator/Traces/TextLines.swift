@@ -17,18 +17,7 @@ final class TextLines {
     /// Throws `notFound` where there is no file, and `invalidArgument` where it is something else, such as a directory.
     init(path: String) throws(StorageError) {
         self.path = path
-        guard FileManager.default.fileExists(atPath: path) else {
-            throw StorageError(.notFound, "open trace", at: path, why: "there is no such file")
-        }
-        let type = try? FileManager.default.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath)[.type]
-        guard type as? FileAttributeType == .typeRegular else {
-            throw StorageError(.invalidArgument, "open trace", at: path, why: "it is not a regular file")
-        }
-        do {
-            file = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-        } catch {
-            throw StorageError(.inputOutput, "open trace", at: path, why: "\(error.localizedDescription)")
-        }
+        file = try FileHandle.regular(path, "open trace")
     }
 
     /// The next line without its end; nil after the last one.
@@ -43,7 +32,9 @@ final class TextLines {
                 defer { position = buffer.count }
                 return line(position..<buffer.count)
             }
-            guard buffer.count - position <= Self.longestLine else { throw error("the line is too long", line: number + 1) }
+            guard buffer.count - position <= Self.longestLine else {
+                throw error("the line is too long", line: number + 1)
+            }
             try fill()
         }
     }
@@ -55,7 +46,9 @@ final class TextLines {
             range = range.lowerBound..<(range.upperBound - 1)
         }
         // A byte order mark, as spreadsheets leave it.
-        if number == 1, buffer[range].starts(with: [0xef, 0xbb, 0xbf]) { range = (range.lowerBound + 3)..<range.upperBound }
+        if number == 1, buffer[range].starts(with: [0xef, 0xbb, 0xbf]) {
+            range = (range.lowerBound + 3)..<range.upperBound
+        }
         return buffer[range]
     }
 
@@ -134,5 +127,24 @@ extension ArraySlice<UInt8> {
     var excerpt: String {
         let text = prefix(40).map { (0x20..<0x7f).contains($0) ? Character(UnicodeScalar($0)) : "?" }
         return "'" + String(text) + (count > 40 ? "…'" : "'")
+    }
+}
+
+extension FileHandle {
+    /// Opens a regular file for reading. Throws `notFound` where there is no file, and `invalidArgument` where it is
+    /// something else, such as a directory, or a pipe that would be waited for.
+    static func regular(_ path: String, _ what: String) throws(StorageError) -> FileHandle {
+        guard FileManager.default.fileExists(atPath: path) else {
+            throw StorageError(.notFound, what, at: path, why: "there is no such file")
+        }
+        let type = try? FileManager.default.attributesOfItem(atPath: (path as NSString).resolvingSymlinksInPath)[.type]
+        guard type as? FileAttributeType == .typeRegular else {
+            throw StorageError(.invalidArgument, what, at: path, why: "it is not a regular file")
+        }
+        do {
+            return try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
+        } catch {
+            throw StorageError(.permissionDenied, what, at: path, why: error.localizedDescription)
+        }
     }
 }

@@ -37,13 +37,15 @@ struct TraceParser {
     mutating func next() throws(StorageError) -> Request? {
         while !isOver, let line = try lines.next() {
             let isFirst = !hasBegun
-            guard let byte = line.first(where: { $0 != 0x20 && $0 != 0x09 }), byte != UInt8(ascii: "#") else { continue }
+            guard let byte = line.first(where: { $0 != 0x20 && $0 != 0x09 }), byte != UInt8(ascii: "#") else {
+                continue
+            }
             hasBegun = true
             let request: Request?
             switch source.format {
-            case .msr: request = try isFirst && !isDigit(byte) ? nil : msr(line)
-            case .alibaba: request = try isFirst && line.contains(where: isHeaderLetter) ? nil : alibaba(line)
-            case .tencent: request = try isFirst && !isDigit(byte) ? nil : tencent(line)
+            case .msr: request = try isFirst && isHeader(line, "Timestamp") ? nil : msr(line)
+            case .alibaba: request = try isFirst && isHeader(line, "device_id") ? nil : alibaba(line)
+            case .tencent: request = try isFirst && isHeader(line, "Timestamp") ? nil : tencent(line)
             case .fio: request = try fio(line, isFirst: isFirst)
             case .blkparse: request = try blkparse(line)
             case .mqsim: request = try mqsim(line)
@@ -53,10 +55,9 @@ struct TraceParser {
         return nil
     }
 
-    private func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
-    /// Requests of Alibaba's have no letter but R and W.
-    private func isHeaderLetter(_ byte: UInt8) -> Bool {
-        (0x61...0x7a).contains(byte | 0x20) && byte != UInt8(ascii: "R") && byte != UInt8(ascii: "W")
+    /// Whether the line names the columns.
+    private func isHeader(_ line: ArraySlice<UInt8>, _ name: String) -> Bool {
+        line.drop { $0 == 0x20 }.prefix(name.utf8.count).map { $0 | 0x20 } == name.utf8.map { $0 | 0x20 }
     }
 
     // MARK: Formats
@@ -168,7 +169,8 @@ struct TraceParser {
         case "read", "write":
             _ = try number(&fields, "offset")
             let size = try size(&fields, "length", unit: 1)
-            return matches(file) ? try request(fioVersion == 3 ? time : waited, unit: 1000, size, action == "write") : nil
+            return matches(file)
+                ? try request(fioVersion == 3 ? time : waited, unit: 1000, size, action == "write") : nil
         default: throw lines.error("the action '\(action)' is none of fio's")
         }
     }
@@ -192,7 +194,9 @@ struct TraceParser {
 
     private func size(_ fields: inout TextFields, _ name: String, unit: UInt64) throws(StorageError) -> UInt64 {
         let count = try number(&fields, name)
-        guard count <= Self.largestByteCount / unit else { throw lines.error("the \(name) is \(count): more than 1 GiB") }
+        guard count <= Self.largestByteCount / unit else {
+            throw lines.error("the \(name) is \(count): more than 1 GiB")
+        }
         return count * unit
     }
 
