@@ -152,7 +152,7 @@ shows node-loss run0-utilisation 'capacity for volumes' 70 55.5 57
 shows node-loss run0-utilisation 'capacity for volumes' 150 74 76
 shows node-loss run0-attainment database 70 99 106
 shows node-loss run0-attainment web 70 99 106
-for volume in large middle small; do shows overload run0-attainment "$volume" 40 65.5 68; done
+for volume in large-1 middle-1 small; do shows overload run0-attainment "$volume" 40 65.5 68; done
 shows noisy-neighbour run0-iops quiet-1 10 3000 20000
 shows noisy-neighbour run0-iops quiet-1 40 100 500
 shows noisy-neighbour run1-iops quiet-1 40 3900 4100

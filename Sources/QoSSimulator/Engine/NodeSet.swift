@@ -52,7 +52,7 @@ struct NodeSet: Sendable {
             nodes.append(
                 Node(
                     name: group.nodeName(index), group: group,
-                    rate: Int64(clamping: group.iops) * CostCurve.unit,
+                    rate: Int64(clamping: min(group.iops, 1 << 40)) * CostCurve.unit,
                     costs: CostTable(group.curve ?? curve), sharesCurve: group.curve == nil && cluster.copies == 1,
                     freeSlots: group.slots, free: now))
         }
@@ -102,13 +102,13 @@ struct NodeSet: Sendable {
     mutating func end(on index: Int) { nodes[index].freeSlots += 1 }
 
     /// What the nodes did since the last call, and what they can do at most in `duration`, in nanoseconds.
-    mutating func takeBusyTime(duration: UInt64) -> (busy: UInt64, of: UInt64) {
-        var sum: UInt64 = 0
+    mutating func takeBusyTime(duration: UInt64) -> (busy: Double, of: Double) {
+        var sum = 0.0
         for index in nodes.indices {
-            sum += nodes[index].busy
+            sum += Double(nodes[index].busy)
             nodes[index].busy = 0
         }
-        return (sum, duration * UInt64(nodes.count { $0.isAlive }))
+        return (sum, Double(duration) * Double(nodes.count { $0.isAlive }))
     }
 
     // MARK: Capacity

@@ -34,8 +34,8 @@ struct Records {
         /// Operations of 4 KiB that there was capacity for.
         var capacity = 0.0
         /// Nanoseconds of the nodes.
-        var busy: UInt64 = 0
-        var possible: UInt64 = 0
+        var busy = 0.0
+        var possible = 0.0
         var timeRecovering: UInt64 = 0
         var bytesMoved: UInt64 = 0
     }
@@ -121,7 +121,7 @@ extension Simulation {
     }
 
     private mutating func setNextControl() {
-        var next = min(scenario.duration, records.windowStart + scenario.window, nodes.recoveryEnd)
+        var next = min(scenario.duration, records.windowStart.saturatingSum(scenario.window), nodes.recoveryEnd)
         if records.nextEvent < records.events.count { next = min(next, records.events[records.nextEvent].time) }
         for probe in records.probes where probe.result == nil {
             next = min(next, probe.isRunning ? probe.end : probe.start)
@@ -134,7 +134,7 @@ extension Simulation {
     /// Does what is due now besides requests. Returns whether a window has ended.
     mutating func control() -> Bool {
         settle()
-        let endsWindow = now == records.windowStart + scenario.window
+        let endsWindow = now == records.windowStart.saturatingSum(scenario.window)
         if endsWindow { endWindow() }
         for index in records.probes.indices where records.probes[index].result == nil {
             if !records.probes[index].isRunning, records.probes[index].start <= now { startProbe(index) }
@@ -193,9 +193,10 @@ extension Simulation {
         var waiting = 0
         for index in volumes.indices {
             let cost = volumes[index].windowCost
-            total += cost
+            total = Int64(clamping: Int128(total) + Int128(cost))
             waiting += Int(volumes[index].waiting)
-            volumes[index].totals.cost += cost
+            let (sum, overflow) = volumes[index].totals.cost.addingReportingOverflow(cost)
+            volumes[index].totals.cost = overflow ? .max : sum
             let minimum = volumes[index].minimum
             guard minimum > 0, volumes[index].waiting > 0, volumes[index].backloggedSince <= start else { continue }
             let due = Self.amount(minimum, over: scenario.window)
@@ -204,7 +205,8 @@ extension Simulation {
             volumes[index].lowestAttainment = min(volumes[index].lowestAttainment ?? .max, attainment)
             if cost < due - volumes[index].allowance { volumes[index].missedWindows += 1 }
             for probe in records.probes.indices
-            where records.probes[probe].isRunning && records.probes[probe].start <= start
+            where records.probes[probe].check.metric == .minimumAttainment && records.probes[probe].isRunning
+                && records.probes[probe].start <= start
                 && records.probes[probe].volumes.contains(index)
             {
                 records.probes[probe].lowestAttainment = min(records.probes[probe].lowestAttainment ?? .max, attainment)
@@ -218,7 +220,7 @@ extension Simulation {
             ClusterPoint(
                 iops: Double(total) / Double(CostCurve.unit) / seconds,
                 capacity: (totals.capacity - before.capacity) / seconds,
-                utilisation: possible > 0 ? Double(totals.busy - before.busy) / Double(possible) * 100 : 0,
+                utilisation: possible > 0 ? (totals.busy - before.busy) / possible * 100 : 0,
                 waiting: Double(waiting), isRecovering: totals.timeRecovering > before.timeRecovering))
         records.windowTotals = totals
         records.windowStart = now

@@ -38,7 +38,7 @@ extension Simulation {
     /// With what has gone in the window that has not ended.
     private func totals(of volume: Int) -> VolumeState.Totals {
         var totals = volumes[volume].totals
-        totals.cost += volumes[volume].windowCost
+        totals.cost = Int64(clamping: Int128(totals.cost) + Int128(volumes[volume].windowCost))
         return totals
     }
 
@@ -92,7 +92,7 @@ extension Simulation {
         case .capacity: return Self.range([(cluster.capacity - before.capacity) / seconds])
         case .utilisation:
             let possible = cluster.possible - before.possible
-            return possible > 0 ? Self.range([Double(cluster.busy - before.busy) / Double(possible) * 100]) : nil
+            return possible > 0 ? Self.range([(cluster.busy - before.busy) / possible * 100]) : nil
         case .recoveryTime:
             return Self.range([Double(cluster.timeRecovering - before.timeRecovering) / 1e9])
         case .movedData:

@@ -69,7 +69,9 @@ extension Simulation {
     @inline(__always)
     private mutating func leave(_ volume: Int, _ cost: Int64) {
         volumes[volume].waiting -= 1
-        volumes[volume].windowCost += cost
+        // Absurd curves may come to more than any number holds.
+        let (sum, overflow) = volumes[volume].windowCost.addingReportingOverflow(cost)
+        volumes[volume].windowCost = overflow ? .max : sum
     }
 
     @inline(__always)

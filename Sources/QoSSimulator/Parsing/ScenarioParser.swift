@@ -85,7 +85,11 @@ extension Scenario {
     /// Whether a group or a volume has the name.
     fileprivate func has(_ name: String) -> Bool {
         volumes.contains { group in
-            group.name == name || (0..<group.count).contains { group.volumeName($0) == name }
+            if group.name == name { return true }
+            guard group.count > 1, name.hasPrefix(group.name + "-"),
+                let number = Int(name.dropFirst(group.name.count + 1))
+            else { return false }
+            return (1...group.count).contains(number) && group.volumeName(number - 1) == name
         }
     }
 }

@@ -37,6 +37,12 @@ public struct RunResult: Sendable {
     var tracks: [Records.Track]
     var cluster: ThinnedSeries<ClusterPoint>
 
+    /// Operations of 4 KiB a second of a volume, or on average of each of a group that is plotted as one, in each window; of
+    /// several windows together where the run has more than 600. Empty where nothing of that name was kept.
+    public func windows(of name: String) -> [Double] {
+        tracks.first { $0.name == name }?.series.points.map(\.iops) ?? []
+    }
+
     /// Windows in which some volume got less than its minimum although it wanted it.
     public var missedMinimums: UInt64 { volumes.reduce(0) { $0 + $1.missedWindows } }
 }
@@ -51,7 +57,7 @@ extension Simulation {
                 summaries.append(
                     RunResult.Volume(
                         name: state.name, group: groups[index].name, policy: state.policy,
-                        iops: Double(state.totals.cost + state.windowCost) / Double(CostCurve.unit) / seconds,
+                        iops: (Double(state.totals.cost) + Double(state.windowCost)) / Double(CostCurve.unit) / seconds,
                         requests: state.totals.requests, bytes: state.totals.bytes, latency: state.latency,
                         credit: creditSeconds(of: volume),
                         lowestAttainment: state.lowestAttainment.map { Double($0) / 10_000 },
@@ -62,7 +68,7 @@ extension Simulation {
             name: scenario.name, seed: scenario.seed, duration: scenario.duration, window: scenario.window,
             requests: requests, volumes: summaries, checks: records.probes.compactMap(\.result),
             utilisation: records.totals.possible > 0
-                ? Double(records.totals.busy) / Double(records.totals.possible) * 100 : 0,
+                ? records.totals.busy / records.totals.possible * 100 : 0,
             capacity: records.totals.capacity / seconds, timeRecovering: records.totals.timeRecovering,
             bytesMoved: records.totals.bytesMoved, tracks: records.tracks, cluster: records.cluster)
     }
