@@ -36,6 +36,19 @@ let package = Package(
                 .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
                 .enableUpcomingFeature("ExistentialAny"),
             ]),
+        // What Fixtures/bench-iscsi runs.
+        .executableTarget(
+            name: "ISCSIBenchmark",
+            dependencies: [
+                .product(name: "ISCSIPool", package: "sluice"),
+                .product(name: "BlockStorage", package: "sluice"),
+                .product(name: "IORuntime", package: "sluice"),
+            ],
+            path: "ISCSIBenchmark",
+            swiftSettings: [
+                .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+                .enableUpcomingFeature("ExistentialAny"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -379,18 +379,18 @@ struct IOSlots {
 
 /// A task that is suspended until a request completes.
 @safe
-struct WaitingTask {
+package struct WaitingTask {
     // Sound: the bits of a reference that is not counted, turned back only while the task waits and so exists.
     private let bits: UInt
 
     /// The task that runs now.
-    static var current: WaitingTask? {
+    package static var current: WaitingTask? {
         unsafe withUnsafeCurrentTask { task in
             unsafe task.map { unsafe WaitingTask(bits: unsafeBitCast($0, to: UInt.self)) }
         }
     }
 
-    var isCancelled: Bool {
+    package var isCancelled: Bool {
         // The bit pattern is copied to count a reference while it is asked.
         unsafe withExtendedLifetime(unsafeBitCast(bits, to: UnsafeCurrentTask.self)) { unsafe $0.isCancelled }
     }

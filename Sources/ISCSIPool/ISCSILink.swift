@@ -8,7 +8,7 @@
     ///
     /// Commands go to the session there is, up to a number that the target takes at once; the others wait. When the
     /// session is lost they come back, and go to the next one, until their deadlines. Anyone may ask from any task; one
-    /// task makes sessions and receives, on one executor.
+    /// task makes sessions and receives, on the executor of who asks first.
     ///
     /// What a lost session had of changes may still happen at a target that is slow to notice, and must not fall on
     /// newer bytes: before anything else is sent, the unit is reset, which ends every command it has.
@@ -30,9 +30,6 @@
         ) {
             (self.login, deadline, self.prepare, self.changed) = (login, login.deadline, prepare, changed)
             state = Locked(ISCSILinkState(session, limit: depth))
-            let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
-            let task = Task.detached(executorPreference: executor) { [self] in await run(session) }
-            driver.withLock { $0 = task }
         }
 
         // MARK: - For those who ask
@@ -40,24 +37,31 @@
         /// A command with the link's deadline, to which memory is added and which is then started.
         func command(_ request: SCSICommand) -> ISCSICommand { ISCSICommand(request, due: deadline.due) }
 
-        /// Sends a command, or lets it wait. Its memory belongs to it until `outcome` returns.
-        func start(_ command: ISCSICommand) { change { $0.add(command) } }
-
-        /// Waits for the end of a command that was started.
+        /// Does a command: sends it, or lets it wait. Its memory belongs to it until this returns.
         ///
-        /// A cancelled task's command ends at once unless the target has it; then it is waited for.
+        /// A cancelled task's command ends soon unless the target has it; then it is waited for.
+        func perform(_ command: ISCSICommand) async -> ISCSICommand.Outcome {
+            unsafe await withUnsafeContinuation { continuation in
+                unsafe command.continuation = continuation
+                start(command)
+            }
+            return command.outcome ?? .lost
+        }
+
+        /// As `perform`, without waiting: `outcome` does, and must be called by the same task.
+        func start(_ command: ISCSICommand) {
+            command.asker = WaitingTask.current
+            change { $0.add(command) }
+        }
+
         func outcome(of command: ISCSICommand) async -> ISCSICommand.Outcome {
-            await withTaskCancellationHandler {
-                unsafe await withUnsafeContinuation { continuation in
-                    let isDone = state.withLock { _ in
-                        if command.outcome != nil { return true }
-                        unsafe command.continuation = continuation
-                        return false
-                    }
-                    if isDone { unsafe continuation.resume() }
+            unsafe await withUnsafeContinuation { continuation in
+                let isDone = state.withLock { _ in
+                    if command.outcome != nil { return true }
+                    unsafe command.continuation = continuation
+                    return false
                 }
-            } onCancel: {
-                cancel(command)
+                if isDone { unsafe continuation.resume() }
             }
             return command.outcome ?? .lost
         }
@@ -67,14 +71,6 @@
 
         /// Ends the session as a network does that fails.
         func breakSession() { change { $0.lose() } }
-
-        private func cancel(_ command: ISCSICommand) {
-            change { state in
-                command.isCancelled = true
-                guard state.remove(command) else { return }
-                command.finish(.cancelled)
-            }
-        }
 
         /// Ends the session when everything is back, or late.
         func close() async {
@@ -101,6 +97,11 @@
         }
 
         private func meet(_ needs: ISCSILinkState.Needs) {
+            if needs.driver {
+                let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
+                let task = Task.detached(executorPreference: executor) { [self] in await run() }
+                driver.withLock { $0 = task }
+            }
             if let session = needs.sender { Task.detached { [self] in await send(session) } }
             if needs.watch { Task.detached { [self] in await watch() } }
             if needs.delay {
@@ -113,8 +114,8 @@
         }
 
         /// Receives from the session, and makes another when it is lost, until the link is closed.
-        private func run(_ first: ISCSISession) async {
-            await receive(first)
+        private func run() async {
+            if let first = state.withLock({ $0.session }) { await receive(first) }
             var failures = 0
             while !state.withLock({ $0.isClosed }) {
                 let needsReset = state.withLock { $0.needsReset }
@@ -163,9 +164,9 @@
             }
         }
 
-        /// Ends the wait for what is late, as long as there are commands.
+        /// Ends the wait for what is late or cancelled, as long as there are commands.
         private func watch() async {
-            let interval = min(max(deadline.limit / 16, .milliseconds(5)), .milliseconds(250))
+            let interval = min(max(deadline.limit / 16, .milliseconds(5)), .milliseconds(50))
             while true {
                 await IOExecutor.sleep(for: interval)
                 if change({ $0.expire(MonotonicTime.nanoseconds()) }) { return }

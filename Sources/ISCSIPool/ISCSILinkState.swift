@@ -18,6 +18,8 @@
         private let largestLimit: Int
         /// Commands that were done since the target last had too many.
         private var doneSinceFull = 0
+        /// A task receives, and makes sessions.
+        private var isDriven = false
         /// A task waits until the socket takes more.
         private var isSending = false
         /// A task looks for what is late.
@@ -47,6 +49,8 @@
 
         /// Tasks that are to be started.
         struct Needs {
+            /// One that receives, and makes sessions.
+            var driver = false
             /// One that sends what the socket of a session did not take.
             var sender: ISCSISession?
             /// One that ends the wait for what is late.
@@ -56,12 +60,13 @@
             /// One that looks at the unit again.
             var change = false
 
-            var isEmpty: Bool { sender == nil && !watch && !delay && !change }
+            var isEmpty: Bool { !driver && sender == nil && !watch && !delay && !change }
         }
 
         /// What is needed since the last call.
         mutating func takeNeeds() -> Needs {
             var needs = Needs()
+            if !isDriven, hasCommands { (isDriven, needs.driver) = (true, true) }
             if !isSending, let session, session.wantsToSend { (isSending, needs.sender) = (true, session) }
             if !isWatched, hasCommands { (isWatched, needs.watch) = (true, true) }
             if !isDelayTimed, !delayed.isEmpty { (isDelayTimed, needs.delay) = (true, true) }
@@ -73,8 +78,11 @@
         mutating func add(_ command: ISCSICommand) {
             if isClosed { return command.finish(.closed) }
             if let fence { return command.finish(.fenced(fence)) }
-            waiting.append(command)
-            if waiting.count == 1 { sendWaiting() }
+            guard waiting.isEmpty, inFlight.count < limit, let session, session.send(command) else {
+                return waiting.append(command)
+            }
+            note(command)
+            push()
         }
 
         /// Takes a session over.
@@ -90,8 +98,7 @@
             while sent < waiting.count, inFlight.count < limit {
                 let command = waiting[sent]
                 guard session.send(command) else { break }
-                command.index = inFlight.count
-                inFlight.append(command)
+                note(command)
                 sent += 1
             }
             if sent == 0 {
@@ -103,6 +110,13 @@
             push()
         }
 
+        /// Keeps a command that the session has.
+        private mutating func note(_ command: ISCSICommand) {
+            command.index = inFlight.count
+            inFlight.append(command)
+        }
+
+        /// Lets the session send.
         private mutating func push() { serve(POLLOUT) }
 
         /// Sends what the socket of `session` did not take before. True when nothing is left of it.
@@ -183,25 +197,33 @@
             }
         }
 
-        /// Ends the wait for what is late. True when there are no commands any more.
+        /// Ends the wait for what is late or cancelled. True when there are no commands any more.
         mutating func expire(_ now: UInt64) -> Bool {
-            waiting.removeAll { Self.isLate($0, now) }
-            delayed.removeAll { Self.isLate($0, now) }
+            waiting.removeAll { Self.isOver($0, now) }
+            delayed.removeAll { Self.isOver($0, now) }
             if inFlight.contains(where: { $0.due <= now }) {
                 // What the target does not answer in time is taken back, and everything else sent again.
                 trouble = StorageError(.timedOut, "use session", why: "the target has not answered a command")
                 lose()
-                waiting.removeAll { Self.isLate($0, now) }
+                waiting.removeAll { Self.isOver($0, now) }
+            } else {
+                // One that the library did not take once.
+                sendWaiting()
             }
             wakeIfIdle()
             isWatched = hasCommands
             return !isWatched
         }
 
-        /// Whether a command is late; then it is finished.
-        private static func isLate(_ command: ISCSICommand, _ now: UInt64) -> Bool {
-            guard command.due <= now else { return false }
-            command.finish(command.refusal.map { .refused($0) } ?? .late)
+        /// Whether nobody needs to wait for a command any more; then it is finished.
+        private static func isOver(_ command: ISCSICommand, _ now: UInt64) -> Bool {
+            if command.isCancelled {
+                command.finish(.cancelled)
+            } else if command.due <= now {
+                command.finish(command.refusal.map { .refused($0) } ?? .late)
+            } else {
+                return false
+            }
             return true
         }
 
@@ -211,18 +233,6 @@
             waiting.append(contentsOf: delayed)
             delayed = []
             sendWaiting()
-        }
-
-        /// Takes out a command that the target does not have. False for any other.
-        mutating func remove(_ command: ISCSICommand) -> Bool {
-            for list in [\ISCSILinkState.waiting, \.delayed] {
-                if let index = self[keyPath: list].firstIndex(where: { $0 === command }) {
-                    self[keyPath: list].remove(at: index)
-                    wakeIfIdle()
-                    return true
-                }
-            }
-            return false
         }
 
         /// Takes no more commands because somebody else has the unit.

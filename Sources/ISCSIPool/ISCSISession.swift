@@ -19,7 +19,6 @@
         private(set) var socket: Socket?
         /// The answer to connecting, logging in, a reset or logging out.
         private(set) var answer: Int32?
-        private(set) var resetResponse: UInt32?
         /// Commands that libiscsi has given back since the last look.
         private var returned: [ISCSICommand] = []
         /// Tasks whose memory packets still queued may point to: freed when the queue is empty or the session ends.
@@ -120,16 +119,8 @@
 
         /// Begins to end every command that the unit has, whosever it is.
         func resetUnit() throws(StorageError) {
-            (answer, resetResponse) = (nil, nil)
-            let result = unsafe iscsi_task_mgmt_lun_reset_async(
-                context, UInt32(lun),
-                { _, status, data, reference in
-                    guard let reference = unsafe reference else { return }
-                    // Sound: as in `answered`; libiscsi's data is one number.
-                    let session = unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue()
-                    session.answer = status
-                    session.resetResponse = unsafe data?.loadUnaligned(as: UInt32.self)
-                }, reference)
+            answer = nil
+            let result = unsafe iscsi_task_mgmt_lun_reset_async(context, UInt32(lun), Self.answered, reference)
             guard result == 0 else { throw failure(.connectionLost, "reset unit") }
         }
 
@@ -288,7 +279,8 @@
         fileprivate unowned(unsafe) var session: ISCSISession?
         /// Where it stands among those that the session has.
         var index = 0
-        var isCancelled = false
+        /// The task that asked, until the outcome is handed over.
+        var asker: WaitingTask?
         /// What a busy target answered last.
         var refusal: SCSIStatus?
         init(_ request: SCSICommand, due: UInt64) {
@@ -308,10 +300,13 @@
         /// Hands the outcome over.
         func finish(_ outcome: Outcome) {
             self.outcome = outcome
+            asker = nil
             let waiter = unsafe continuation
             unsafe continuation = nil
             unsafe waiter?.resume()
         }
+
+        var isCancelled: Bool { asker?.isCancelled ?? false }
 
         /// Forgets an outcome after which the command is sent again.
         func reset() { outcome = nil }

@@ -193,8 +193,7 @@
             while true {
                 let command = link.command(request)
                 unsafe command.add(parameters.rawBytes.pinned)
-                link.start(command)
-                let outcome = await link.outcome(of: command)
+                let outcome = await link.perform(command)
                 // Whether a lost session did it or not, the next has our key again.
                 if case .lost = outcome { continue }
                 if let error = failure(outcome, "detach volume") { throw error }
@@ -271,15 +270,13 @@
         /// Does a command to its end.
         func perform(_ command: ISCSICommand, _ what: String) async throws(StorageError) {
             if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
-            link.start(command)
-            if let error = failure(await link.outcome(of: command), what) { throw error }
+            if let error = failure(await link.perform(command), what) { throw error }
         }
 
         /// As `perform`, for a command whose answer may be shorter than there is room for: by how many bytes it is.
         func perform(mayBeShort command: ISCSICommand, _ what: String) async throws(StorageError) -> Int {
             if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
-            link.start(command)
-            let outcome = await link.outcome(of: command)
+            let outcome = await link.perform(command)
             if case .good(let missing) = outcome { return missing }
             if let error = failure(outcome, what) { throw error }
             return 0
@@ -352,8 +349,7 @@
             let command = link.command(.readCapacity(byteCount: SCSICapacity.byteCount))
             // Sound: the buffer lives until the command is back.
             unsafe command.add(buffer.memory)
-            link.start(command)
-            let outcome = await link.outcome(of: command)
+            let outcome = await link.perform(command)
             if case .good = outcome, let capacity = SCSICapacity(buffer.bytes) { set(capacity.size) }
             return outcome
         }

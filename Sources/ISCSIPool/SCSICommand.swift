@@ -82,15 +82,6 @@
             return command
         }
 
-        /// Writes the second half of what is sent where the first half is what is there.
-        static func compareAndWrite(_ place: UInt64, count: UInt8, byteCount: Int) -> SCSICommand {
-            var command = SCSICommand(
-                0x89, 16, .toTarget, byteCount: byteCount, isChange: true, isRepeatable: false)
-            command.put(place, at: 2)
-            command.block[13] = count
-            return command
-        }
-
         // MARK: - What the unit is
 
         static var testUnitReady: SCSICommand { SCSICommand(0x00, 6) }

@@ -34,10 +34,7 @@
         static let page: UInt8 = 0xb0
         var optimalGranularity: UInt32 = 0
         var largestTransfer: UInt32 = 0
-        var optimalTransfer: UInt32 = 0
         var largestUnmap: UInt32 = 0
-        var largestUnmapList: UInt32 = 0
-        var unmapGranularity: UInt32 = 0
         var largestWriteSame: UInt64 = 0
 
         init() {}
@@ -46,11 +43,8 @@
             guard bytes.byteCount >= 16, bytes.loadBigEndian(UInt8.self, at: 1) == Self.page else { return }
             optimalGranularity = UInt32(bytes.loadBigEndian(UInt16.self, at: 6))
             largestTransfer = bytes.loadBigEndian(UInt32.self, at: 8)
-            optimalTransfer = bytes.loadBigEndian(UInt32.self, at: 12)
             guard bytes.byteCount >= 44 else { return }
             largestUnmap = bytes.loadBigEndian(UInt32.self, at: 20)
-            largestUnmapList = bytes.loadBigEndian(UInt32.self, at: 24)
-            unmapGranularity = bytes.loadBigEndian(UInt32.self, at: 28)
             largestWriteSame = bytes.loadBigEndian(UInt64.self, at: 36)
         }
     }
@@ -76,11 +70,6 @@
         /// Whether there is a disk: connected, and of a type that has direct access.
         static func isDisk(_ bytes: RawSpan) -> Bool {
             bytes.byteCount >= 1 && bytes.loadBigEndian(UInt8.self, at: 0) == 0
-        }
-
-        /// Whether a unit is connected at all.
-        static func isConnected(_ bytes: RawSpan) -> Bool {
-            bytes.byteCount >= 1 && bytes.loadBigEndian(UInt8.self, at: 0) >> 5 == 0
         }
     }
 

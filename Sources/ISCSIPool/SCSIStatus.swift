@@ -65,9 +65,6 @@
             isUnitAttention && [0x2900, 0x2901, 0x2902, 0x2903, 0x2a09, 0x3f03, 0x3f0e].contains(additional)
         }
 
-        /// A reservation or registration of ours is gone.
-        var changesReservation: Bool { isUnitAttention && [0x2a03, 0x2a04, 0x2a05].contains(additional) }
-
         /// The target does not know the command, or not this form of it.
         var isUnsupported: Bool {
             code == Self.checkCondition && key == Key.illegalRequest && [0x2000, 0x2400, 0x2600].contains(additional)

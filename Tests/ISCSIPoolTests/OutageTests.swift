@@ -174,6 +174,7 @@
         func cancelled() async throws {
             let target = try TestTarget()
             let volume = try await target.open { _, options in options.deadline = .seconds(60) }
+            try await volume.fill(1, 0..<4096)
             try target.change("pause")
             let held = Task { try await volume.fill(1, 0..<4096) }
             let waiting = Task { try await volume.fill(1, 4096..<8192) }
