@@ -50,6 +50,12 @@ public struct PolicyTranslation: Equatable, Sendable {
         }
     }
 
+    /// The names of every setting that a policy may become.
+    public static func settingNames(for target: Target) -> [String] {
+        let names = Names(target)
+        return [names.maximum, names.burst, names.length, names.bytes] + (names.size.map { [$0] } ?? [])
+    }
+
     private mutating func add(burst: UInt64, above maximum: UInt64, _ names: Names) {
         let saved = Int128(burst - maximum) * Int128(Self.burstSeconds)
         let seconds = UInt64(clamping: saved / Int128(burst))

@@ -56,23 +56,16 @@
 
     /// librbd's own limits of one image, which stand in the image's metadata.
     struct RBDLimits: Equatable {
-        private static let limit = "conf_rbd_qos_iops_limit"
-        private static let burst = "conf_rbd_qos_iops_burst"
-        private static let burstSeconds = "conf_rbd_qos_iops_burst_seconds"
-        static let keys = [limit, burst, burstSeconds]
-
-        /// librbd's bucket holds a burst for that long: Element's arrays give 60 seconds' credit.
-        private static let seconds: UInt64 = 60
+        private static let prefix = "conf_"
+        static let keys = PolicyTranslation.settingNames(for: .librbd).map { prefix + $0 }
 
         var metadata: [String: String] = [:]
 
         init(_ policy: QoSPolicy?) {
-            guard let maximum = policy?.maxIOPS else { return }
-            metadata[Self.limit] = "\(maximum)"
-            // librbd knows no burst that is no more than the limit.
-            guard let burst = policy?.burstIOPS, burst > maximum else { return }
-            metadata[Self.burst] = "\(burst)"
-            metadata[Self.burstSeconds] = "\(Self.seconds)"
+            guard let policy else { return }
+            for setting in PolicyTranslation(policy, for: .librbd).settings {
+                metadata[Self.prefix + setting.name] = "\(setting.value)"
+            }
         }
     }
 #endif

@@ -26,6 +26,8 @@ struct PolicyTranslationTests {
                 "rbd_qos_bps_limit=1048576",
             ])
         for target in PolicyTranslation.Target.allCases {
+            let names = PolicyTranslation(policy, for: target).settings.map(\.name)
+            #expect(Set(PolicyTranslation.settingNames(for: target)) == Set(names))
             #expect(PolicyTranslation(policy, for: target).differences.first?.contains("knows none") == true)
         }
     }
