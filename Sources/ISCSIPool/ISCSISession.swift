@@ -10,6 +10,10 @@
     /// A session that breaks is not mended: it is ended, which takes every command and its memory back from the library
     /// at once, and a new one is made. So libiscsi's own reconnecting, with its queue of commands that nobody can take
     /// back, is never used.
+    ///
+    /// What a target sends has a place before it is asked for, so it cannot fill the memory, with one exception that
+    /// libiscsi 1.19 leaves no way to close: when a target asks for data (R2T) the library queues packets for as much
+    /// as the target says, up to 4 GiB of them, and only then fails.
     @safe
     final class ISCSISession: @unchecked Sendable {
         // Sound: until it serves commands the session belongs to the one task that logs in; after that it is behind its

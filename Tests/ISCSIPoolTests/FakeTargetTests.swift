@@ -1,5 +1,6 @@
 #if ISCSI
     import BlockStorage
+    import Foundation
     import IORuntime
     import Testing
 
@@ -28,6 +29,25 @@
             try await volume.fill(3, 512..<4096)
             #expect(try await volume.bytes(at: 512, count: 3584).allSatisfy { $0 == 3 })
             try await volume.flush()
+            try await volume.close()
+        }
+
+        @Test("logs in where the target sends it, as arrays with one address for many nodes do")
+        func redirected() async throws {
+            let target = try TestTarget("--chap")
+            let portal = target.description.portals[0]
+            let front = try await FakeTarget { request in
+                guard request.operation == FakeTarget.Request.login else { return .end }
+                var answer = FakeTarget.packet(0x23, 0, request, Array("TargetAddress=\(portal),1\0".utf8))
+                for index in 20..<24 { answer[index] = 0 }
+                (answer[36], answer[37]) = (1, 1)
+                return .raw(answer)
+            }
+            let volume = try await target.open { settings, _ in settings.portals = ["127.0.0.1:\(front.port)"] }
+            try await volume.fill(1, 0..<4096)
+            try target.change("kill")
+            try target.change("restart")
+            #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
             try await volume.close()
         }
 
@@ -182,6 +202,11 @@
                 .connectionLost, .timedOut, .inputOutput, .notFound, .authenticationFailed,
             ]
             #expect(error.map { expected.contains($0.code) } == true, "\(String(describing: error))")
+            let status = try String(contentsOfFile: "/proc/self/status", encoding: .utf8)
+            let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }?.split(separator: " ").dropFirst()
+                .first
+            // In KiB, of all tests together.
+            #expect(peak.flatMap { Int($0) }.map { $0 < 512 << 10 } == true, "\(String(describing: peak))")
         }
     }
 #endif

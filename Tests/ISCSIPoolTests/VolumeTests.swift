@@ -33,6 +33,46 @@
             try await reopened.close()
         }
 
+        @Test("gathers and scatters segments, whether they follow each other or not, and however large")
+        func vectors() async throws {
+            let target = try TestTarget()
+            let volume = try await target.open()
+            var generator = SeededGenerator(seed: 11)
+            var model = [UInt8](repeating: 0, count: 6 << 20)
+            let memory = IOBuffer(byteCount: 8 << 20)
+            for round in 0..<4 {
+                var vector = IOVector()
+                var position = Int.random(in: 0..<2048, using: &generator) * 512
+                var used = 0
+                for index in 0..<IOVector.capacity {
+                    let blocks = Int.random(in: 1...(index == 3 ? 5000 : 200), using: &generator)
+                    let part = IOSegment(
+                        pinning: memory.bytes.extracting(used..<used + blocks * 512), at: UInt64(position))
+                    let byte = UInt8(truncatingIfNeeded: round * 16 + index + 1)
+                    vector.append(part)
+                    part.copy(from: [UInt8](repeating: byte, count: part.byteCount).rawBytes)
+                    model.replaceSubrange(
+                        position..<position + part.byteCount, with: repeatElement(byte, count: part.byteCount))
+                    used += part.byteCount
+                    position += part.byteCount + (Bool.random(using: &generator) ? 0 : 4096)
+                }
+                try await volume.writev(vector, options: [])
+                for index in 0..<vector.count { vector[index].zero() }
+                try await volume.readv(vector)
+                for index in 0..<vector.count {
+                    let range = Int(vector[index].range.lowerBound)..<Int(vector[index].range.upperBound)
+                    let isSame = await vector.withBytes(of: index) {
+                        $0.bytes.hasSameBytes(as: model[range].span.bytes)
+                    }
+                    #expect(isSame, "round \(round), segment \(index)")
+                }
+            }
+            let all = try await volume.bytes(at: 0, count: model.count)
+            let isSame = all.rawBytes.hasSameBytes(as: model.rawBytes)
+            #expect(isSame)
+            try await volume.close()
+        }
+
         @Test("proves itself and has the target prove itself")
         func mutualCHAP() async throws {
             let target = try TestTarget("--mutual")
