@@ -53,7 +53,7 @@ struct FluidAllocatorFuzzTests {
         var tolerance: Double { 1e-9 * max(room, backlog.reduce(1, +)) }
     }
 
-    static let caseCount = 20_000
+    static let caseCount = 16_000
 
     private func forEachCase(_ seed: UInt64, _ body: (Case, inout SeededGenerator) -> Bool) {
         RandomCases.run(seed, count: Self.caseCount) { random in

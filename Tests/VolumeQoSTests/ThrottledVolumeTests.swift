@@ -144,6 +144,50 @@ struct ThrottledVolumeTests {
         for task in tasks { _ = await task.result }
     }
 
+    @Test("Volumes that follow a named policy change together, for requests that wait too, until they leave")
+    func named() async throws {
+        let gold = NamedPolicy("gold", try QoSPolicy(maxIOPS: 1))
+        let volumes = [1, 2].map { _ in ThrottledVolume(MemoryVolume(size: 1 << 20), .unlimited, in: group()) }
+        for volume in volumes { gold.apply(to: volume) }
+        for volume in volumes { try await read(volume) }
+        let tasks = volumes.map { volume in Task { try await self.read(volume) } }
+        for volume in volumes { await waiting(volume, 1) }
+        gold.leave(volumes[1])
+        gold.change(to: .unlimited)
+        try await tasks[0].value
+        #expect(volumes[1].statistics.waiting == 1)
+        try await volumes[1].close()
+        try await tasks[1].value
+    }
+
+    @Test("A device's capacity is what comes back of it, and its errors are thrown")
+    func measurement() async throws {
+        let found = try await DeviceCapacity.measure(MemoryVolume(size: 1 << 20), duration: .milliseconds(20), depth: 4)
+        #expect(found > 0)
+        let closed = MemoryVolume(size: 1 << 20)
+        try await closed.close()
+        await #expect(throws: StorageError.self) { try await DeviceCapacity.measure(closed) }
+        await #expect(throws: StorageError.self) { try await DeviceCapacity.measure(MemoryVolume(size: 512)) }
+    }
+
+    @Test("A group that follows a coordinator has what that gives it")
+    func coordinator() async throws {
+        struct Half: CapacityCoordinator {
+            func share(of host: String, _ use: CapacityUse) async throws(StorageError) -> UInt64 {
+                CapacityShare.split(10, among: [use, use])[0]
+            }
+        }
+        let group = group()
+        let volume = ThrottledVolume(MemoryVolume(size: 1 << 20), .unlimited, in: group)
+        try await group.follow(Half(), as: "one", CapacityUse(minimum: 3, demand: 100))
+        try await read(volume)
+        let second = Task { try await self.read(volume) }
+        await waiting(volume, 1)
+        await clock.waitForSleeper(until: clock.now() + 200 * millisecond)
+        clock.advance(by: 200 * millisecond)
+        try await second.value
+    }
+
     @Test("Saved burst outlives the volume that is closed, as far as the policy allows it")
     func credit() async throws {
         let policy = try QoSPolicy(maxIOPS: 100, burstIOPS: 200)
