@@ -96,31 +96,29 @@ func average(_ volume: any Volume, count: Int) async -> Double {
     }
 }
 
-func median(_ values: [Double]) -> Double { values.sorted()[values.count / 2] }
-
 func showOverhead() async {
     let bare = NothingVolume()
     let unlimited = ThrottledVolume(bare, .unlimited)
-    var added: [Double] = []
+    // The best of several rounds of each: what else runs on the machine only adds.
+    var (without, with) = (Double.infinity, Double.infinity)
     for _ in 0..<9 {
-        let without = await average(bare, count: 1_000_000)
-        added.append(await average(unlimited, count: 1_000_000) - without)
+        without = min(without, await average(bare, count: 1_000_000))
+        with = min(with, await average(unlimited, count: 1_000_000))
     }
-    report(median(added) < 300, "an unlimited volume adds \(fixed(median(added), 0)) ns a request, below 300")
+    report(with - without < 300, "an unlimited volume adds \(fixed(with - without, 0)) ns a request, below 300")
 
     guard let policy = try? QoSPolicy(minIOPS: 1000, maxIOPS: 50_000_000) else { return }
     let limited = ThrottledVolume(bare, policy)
-    var tails: [Double] = []
-    var middles: [Double] = []
+    var (bareMiddle, bareTail, middle, tail) = (UInt64.max, UInt64.max, UInt64.max, UInt64.max)
     for _ in 0..<9 {
         let (without, with) = (await latencies(bare, count: 200_000), await latencies(limited, count: 200_000))
-        tails.append(Double(with[198_000]) - Double(without[198_000]))
-        middles.append(Double(with[100_000]) - Double(without[100_000]))
+        (bareMiddle, bareTail) = (min(bareMiddle, without[100_000]), min(bareTail, without[198_000]))
+        (middle, tail) = (min(middle, with[100_000]), min(tail, with[198_000]))
     }
     let waited = limited.statistics.throttledRequests
     report(
-        median(tails) < 5000,
-        "a volume under its limit adds \(fixed(median(middles), 0)) ns at the median and \(fixed(median(tails), 0)) ns "
+        tail < bareTail + 5000,
+        "a volume under its limit adds \(middle - min(middle, bareMiddle)) ns at the median and \(tail - min(tail, bareTail)) ns "
             + "at the 99th percentile, below 5000; \(waited) of \(limited.statistics.requests) requests waited")
 }
 
