@@ -27,9 +27,9 @@ checks=$(jq --slurp '[.[].checks[]] | length' "$work"/first-*.json)
 echo "  ${#scenarios[@]} scenarios: $checks checks passed; twice the same bytes"
 
 # Another seed gives other bytes where something is left to chance.
-sluice qos simulate "$root/Fixtures/scenarios/replicated-writes.yaml" --output "$work/seed" --seed 5 >"$work/seed.log"
+sluice qos simulate "$root/Fixtures/scenarios/replicated-writes.yaml" --output "$work/seed" --seed 5 >"$work/seed.txt"
 if cmp --silent "$work/seed/report.json" "$work/first/replicated-writes/report.json"; then fail "the seed changes nothing"; fi
-grep --quiet '^11 checks passed, 0 failed' "$work/seed.log" || fail "the table does not say that all is well"
+grep --quiet '^11 checks passed, 0 failed' "$work/seed.txt" || fail "the table does not say that all is well"
 
 # A check that fails, and a report all the same.
 sed 's/about: 150k/about: 170k/' "$root/Fixtures/scenarios/spare-capacity.yaml" >"$work/failing.yaml"
@@ -134,12 +134,13 @@ for scenario in "${scenarios[@]}"; do
     plots=$((plots + $(jq '.figures | length' "$work/$name.plots")))
 done
 shown=0
+missing=()
 # shows NAME PLOT LINE X LOW HIGH: the line of the plot is in between at X.
 shows() {
     jq --exit-status --arg plot "$2" --arg line "$3" --argjson x "$4" --argjson low "$5" --argjson high "$6" '
         [.figures[] | select(.id == $plot) | .lines[] | select(.name == $line) | .points |
             min_by((.[0] - $x) | fabs) | .[1]] | length == 1 and .[0] >= $low and .[0] <= $high' \
-        "$work/$1.plots" >/dev/null || fail "$1: $3 in $2 at $4 is not from $5 to $6"
+        "$work/$1.plots" >/dev/null || missing+=("$1: $3 in $2 at $4 is not from $5 to $6;")
     shown=$((shown + 1))
 }
 shows burst-credit run0-iops rested 30 0 10
@@ -152,7 +153,7 @@ shows node-loss run0-utilisation 'capacity for volumes' 70 55.5 57
 shows node-loss run0-utilisation 'capacity for volumes' 150 74 76
 shows node-loss run0-attainment database 70 99 106
 shows node-loss run0-attainment web 70 99 106
-for volume in large-1 middle-1 small; do shows overload run0-attainment "$volume" 40 65.5 68; done
+for volumes in large middle small; do shows overload run0-attainment "$volumes" 40 65.5 68; done
 shows noisy-neighbour run0-iops quiet-1 10 3000 20000
 shows noisy-neighbour run0-iops quiet-1 40 100 500
 shows noisy-neighbour run1-iops quiet-1 40 3900 4100
@@ -172,6 +173,7 @@ shows rebalancing run1-utilisation 'capacity for volumes' 400 79 81
 shows rebalancing run1-utilisation 'capacity for volumes' 900 99 101
 shows replicated-writes run0-iops one-at-a-time 30 1740 1830
 shows replicated-writes run1-iops forty-at-a-time 30 1900 2100
+[ ${#missing[@]} -eq 0 ] || fail "${missing[@]}"
 [ "$(jq -r .colors[0] "$work/overload.plots")" = 'rgb(255, 255, 255)' ] || fail "the page is not light on a light screen"
 look overload --blink-settings=preferredColorScheme=0
 jq -r .colors[] "$work/overload.plots" | tr -dc '0-9\n ' |

@@ -40,8 +40,8 @@ struct Records {
         var bytesMoved: UInt64 = 0
     }
 
-    /// Groups of more volumes are one track, and so is every group where there are many volumes.
-    private static let largestGroup = 8
+    /// More lines than this cannot be told apart: where there are more volumes, each group is one track.
+    private static let mostVolumes = 8
     private static let mostTracks = 48
 
     var tracks: [Track] = []
@@ -62,9 +62,9 @@ struct Records {
         events = scenario.events.enumerated()
             .sorted { ($0.element.time, $0.offset) < ($1.element.time, $1.offset) }.map(\.element)
         lossTimes = []
-        let areMany = scenario.volumes.reduce(0) { $0 + min($1.count, Self.largestGroup + 1) } > Self.mostTracks
+        let areMany = scenario.volumes.reduce(0) { $0 + $1.count } > Self.mostVolumes
         for (index, group) in groups.enumerated().prefix(Self.mostTracks) {
-            if group.volumes.count == 1 || (!areMany && group.volumes.count <= Self.largestGroup) {
+            if group.volumes.count == 1 || !areMany {
                 for (offset, volume) in group.volumes.enumerated() {
                     let name = scenario.volumes[index].volumeName(offset)
                     tracks.append(Track(name: name, group: index, volumes: volume..<(volume + 1)))
