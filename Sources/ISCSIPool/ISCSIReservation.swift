@@ -30,6 +30,10 @@
                 try await session.reserve(.reserve, key.number, 0)
                 registered = try await session.reservationKeys()
                 if hasOthers(registered) || !registered.keys.contains(key.number) { throw held(registered) }
+                // Nothing of an earlier holder, or of one that died, may fall on what is written from now on; not every
+                // target aborts when it preempts.
+                try await session.endLeftovers()
+                try await session.becomeReady()
             } catch {
                 try? await session.reserve(.register, key.number, 0)
                 throw error
@@ -76,9 +80,6 @@
             for other in isOfAll ? [0] : Set(found.keys).subtracting([key.number]) {
                 try await session.preempt(key.number, other)
             }
-            // Not every target aborts when it preempts.
-            try await session.endLeftovers()
-            try await session.becomeReady()
         }
 
         private func hasOthers(_ found: SCSIReservation.Keys) -> Bool {
