@@ -36,6 +36,14 @@
                     try await checkNotWritten(image, what, connection)
                 }
                 let volume = try await RBDVolume.open(image.reference, mode: mode, connection)
+                if mode == .exclusive, !options.qosByLibrbd {
+                    do throws(StorageError) {
+                        try await volume.image.setLimits(RBDLimits(nil))
+                    } catch {
+                        try? await volume.close()
+                        throw error
+                    }
+                }
                 attachments.end(image.id, mode, volume)
                 return volume
             } catch {

@@ -21,25 +21,13 @@
             try await enforce(policy, on: image.id, volume, connection)
         }
 
-        /// Has librbd enforce the maximum and the burst wherever the image is open, at once, or no longer.
+        /// Has librbd enforce the maximum and the burst wherever the image is open, at once, or no longer. Where something
+        /// else enforces them librbd must not: it would by what another host, or the image's parent, has left there.
         func enforce(
             _ policy: QoSPolicy?, on id: String, _ name: String, _ connection: RBDConnection
         ) async throws(StorageError) {
-            guard options.qosByLibrbd else { return }
-            let wanted = RBDLimits(policy)
-            func change(_ image: RBDImage) async throws(StorageError) {
-                for key in RBDLimits.keys {
-                    let old = try await image.metadata(key)
-                    let new = wanted.metadata[key]
-                    if old == new { continue }
-                    if let new {
-                        try await image.setMetadata(key, new)
-                    } else {
-                        try await image.removeMetadata(key)
-                    }
-                }
-            }
-            if let volume = attachments.writer(id) { return try await change(volume.image) }
+            let wanted = RBDLimits(options.qosByLibrbd ? policy : nil)
+            if let volume = attachments.writer(id) { return try await volume.image.setLimits(wanted) }
             let isUnchanged = try await connection.withImage(.id(id), "set QoS") {
                 (image) async throws(StorageError) -> Bool in
                 for key in RBDLimits.keys where try await image.metadata(key) != wanted.metadata[key] { return false }
@@ -48,7 +36,23 @@
             if isUnchanged { return }
             try await recording("limit", of: name, [Detail.images: id], connection) { () async throws(StorageError) in
                 try await connection.withImage(.id(id), isReadOnly: false, "set QoS") {
-                    (image) async throws(StorageError) in try await change(image)
+                    (image) async throws(StorageError) in try await image.setLimits(wanted)
+                }
+            }
+        }
+    }
+
+    extension RBDImage {
+        /// Gives the image these limits and no others, at once wherever it is open.
+        func setLimits(_ wanted: RBDLimits) async throws(StorageError) {
+            for key in RBDLimits.keys {
+                let old = try await metadata(key)
+                let new = wanted.metadata[key]
+                if old == new { continue }
+                if let new {
+                    try await setMetadata(key, new)
+                } else {
+                    try await removeMetadata(key)
                 }
             }
         }

@@ -15,6 +15,31 @@
                 name, CreateRequest(size: size, format: .raw, provisioning: provisioning))
         }
 
+        @Test("Where something else enforces policies, librbd goes on with none that was there before")
+        func limitsOfOthers() async throws {
+            var options = RBDPool.Options()
+            options.qosByLibrbd = true
+            let librbd = try await RBDPool.open("p", cluster: .test, options: options)
+            options.qosByLibrbd = false
+            let other = try await RBDPool.open("p", cluster: .test, options: options)
+            let (name, clone, copy) = (newName(), newName("clone"), newName("copy"))
+            let policy = try QoSPolicy(maxIOPS: 100, burstIOPS: 200, maxBytesPerSecond: 1 << 20)
+            _ = try await librbd.createVolume(name, CreateRequest(size: size, format: .raw, qos: policy))
+            func settings(_ name: String) async throws -> String {
+                try await ceph("rbd", "image-meta", "list", "\(TestCluster.shared.description.pool)/\(name)")
+            }
+            #expect(try await settings(name).contains("conf_rbd_qos_bps_limit"))
+            _ = try await other.cloneVolume(VolumeReference(name), as: clone, CloneRequest(qos: policy))
+            #expect(try await !settings(clone).contains("conf_rbd_qos"))
+            _ = try await librbd.cloneVolume(VolumeReference(name), as: copy, CloneRequest(qos: policy))
+            #expect(try await settings(copy).contains("conf_rbd_qos_iops_limit"))
+            try await other.setQoS(policy, of: copy)
+            #expect(try await !settings(copy).contains("conf_rbd_qos"))
+            let volume = try await other.openVolume(VolumeReference(name), mode: .exclusive)
+            #expect(try await !settings(name).contains("conf_rbd_qos"))
+            try await volume.close()
+        }
+
         @Test("An image has the format, features, object size and data pool that were asked for, and its clone too")
         func layout() async throws {
             let cluster = try await RBDCluster.testWithDataPool
