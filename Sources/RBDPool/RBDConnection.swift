@@ -244,8 +244,11 @@
                 try set("rbd_cache_target_dirty", "\(cache.isWriteback ? cache.byteCount / 2 : 0)")
                 try set("rbd_cache_writethrough_until_flush", "true")
             }
-            // Else a request may wait for its turn on the thread that makes it.
-            try set("rbd_non_blocking_aio", "true")
+            // Requests are sent by the thread that makes them, without a thread of librbd's in between.
+            try set("rbd_non_blocking_aio", "false")
+            // Nor may that thread wait until others' requests are answered: it would be for ever when a cluster is not.
+            try set("objecter_inflight_ops", "0")
+            try set("objecter_inflight_op_bytes", "0")
             // The memory of a write is the caller's, who may be gone before the cluster answers.
             try set("rbd_disable_zero_copy_writes", "true")
             // Nothing of a client's is for the terminal of whoever links it.

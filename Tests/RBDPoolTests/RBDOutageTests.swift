@@ -47,6 +47,17 @@
             // Before the first flush nothing is only in a cache.
             try await volume.write(bytes(1).rawBytes, at: 0)
             try await cluster.change("pause", "osd.0")
+            // More than librados has in flight by default: whoever asks must not wait on its thread.
+            let expired = await withTaskGroup { group in
+                for request in 0..<1200 {
+                    group.addTask(executorPreference: IOExecutorGroup.shared.next()) {
+                        await failure { _ = try await volume.bytes(at: UInt64(4096 + 2048 * request), count: 1) }?.code
+                            == .timedOut
+                    }
+                }
+                return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+            }
+            #expect(expired == 1200)
             let late = await failure { try await volume.write(bytes(2).rawBytes, at: 0) }
             #expect(late?.code == .timedOut)
             #expect(pool.health != .healthy)
