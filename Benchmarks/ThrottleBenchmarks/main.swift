@@ -49,11 +49,12 @@ func showMaximums(seconds: Int) async {
             sizes.map { MaximumCase(rate: rate, depth: depth, size: $0) }
         }
     }
-    // What keeps the processor busy runs alone, the rest together.
-    let isHeavy = { (tested: MaximumCase) in tested.rate >= 100_000 && tested.size <= 4096 }
-    for batch in [all.filter { $0.rate <= 1000 }, all.filter { $0.rate > 1000 && !isHeavy($0) }]
-        + all.filter(isHeavy).map({ [$0] })
-    {
+    // What keeps the processor busy runs alone or in threes, the rest together.
+    var batches = [all.filter { $0.rate <= 1000 }, all.filter { $0.rate == 10_000 }]
+    let fast = all.filter { $0.rate > 10_000 }
+    batches += fast.filter { $0.size <= 4096 }.map { [$0] }
+    for size in sizes where size > 4096 { batches.append(fast.filter { $0.size == size }) }
+    for batch in batches {
         let results = await withTaskGroup(of: (MaximumCase, Double).self) { group in
             for tested in batch { group.addTask { await tested.run(seconds: seconds) } }
             return await group.reduce(into: []) { $0.append($1) }
