@@ -48,7 +48,7 @@
 
         /// Whether nobody waits any more, for whatever reason.
         var isAbandoned: Bool {
-            unsafe state.withLock { if case .abandoned = unsafe $0 { true } else { false } }
+            state.withLock { if case .abandoned = $0 { true } else { false } }
         }
 
         /// Whether nobody waits any more, because it took too long.
@@ -116,8 +116,8 @@
                     return (nil, true)
                 case .abandoned(isLate: false) where isLate:
                     // A cancelled one, which librbd has for too long by now.
-                    unsafe state = .abandoned(isLate: true)
-                    return unsafe (nil, true)
+                    state = .abandoned(isLate: true)
+                    return (nil, true)
                 case .done, .abandoned: return (nil, false)
                 }
             }
