@@ -24,7 +24,7 @@
                     let session = try await login.session(turn, isDiscovery: true) {
                         (session) async throws(StorageError) in
                         try session.discover(into: list)
-                        guard try await session.step("discover targets") == 0 else {
+                        guard try await session.step("discover targets", answeredBy: .text) == 0 else {
                             throw session.failure(.connectionLost, "discover targets")
                         }
                     }

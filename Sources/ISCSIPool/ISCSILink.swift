@@ -22,14 +22,15 @@
         private let state: Locked<ISCSILinkState>
         private let driver = Locked<Task<Void, Never>?>(nil)
 
-        /// Takes a session over that is ready for commands. At most `depth` commands are at the target at once.
+        /// Takes a session over that is ready for commands. At most `depth` commands are at the target at once. Whoever
+        /// uses the unit alone is fenced for good by a reservation conflict.
         init(
-            _ session: ISCSISession, _ login: ISCSILogin, depth: Int,
+            _ session: ISCSISession, _ login: ISCSILogin, depth: Int, isExclusive: Bool,
             prepare: @escaping @Sendable (ISCSISession, Bool) async throws(StorageError) -> Void,
             changed: @escaping @Sendable (ISCSILink) async -> Void
         ) {
             (self.login, deadline, self.prepare, self.changed) = (login, login.deadline, prepare, changed)
-            state = Locked(ISCSILinkState(session, limit: depth))
+            state = Locked(ISCSILinkState(session, limit: depth, isExclusive: isExclusive))
         }
 
         // MARK: - For those who ask
@@ -117,21 +118,23 @@
         private func run() async {
             if let first = state.withLock({ $0.session }) { await receive(first) }
             var failures = 0
-            while !state.withLock({ $0.isClosed }) {
+            while !state.withLock({ $0.isOver }) {
                 let needsReset = state.withLock { $0.needsReset }
                 do throws(StorageError) {
                     let session = try await login.session(failures) { (session) async throws(StorageError) in
                         try await self.prepare(session, needsReset)
                     }
-                    failures = 0
                     let isWanted = change { state in
-                        guard !state.isClosed else { return false }
+                        guard !state.isOver else { return false }
                         if needsReset { state.needsReset = false }
                         state.begin(session)
                         return true
                     }
                     guard isWanted else { return session.end() }
                     await receive(session)
+                    // A target that takes sessions but no command is left alone as one that takes none.
+                    failures = state.withLock { $0.isProven } ? 0 : failures + 1
+                    if failures > 0 { await IOExecutor.sleep(for: login.backoff(after: failures)) }
                 } catch {
                     if error.code == .fenced { return change { $0.fence(error) } }
                     state.withLock { $0.trouble = error }

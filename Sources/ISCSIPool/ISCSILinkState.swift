@@ -29,8 +29,16 @@
         private(set) var isClosed = false
         /// Changes may be left over from an earlier session.
         var needsReset = false
-        /// Why there will be no session any more.
+        /// Why no commands are taken any more.
         private var fence: StorageError?
+        /// The unit is ours alone, by a reservation.
+        private let isExclusive: Bool
+        /// The unit has said something after which it must be looked at again, by a new session.
+        private var mustLook = false
+        /// It has said, too, that it has no command of ours any more.
+        private var hasNoCommands = false
+        /// The session there is, or was last, has done a command.
+        private(set) var isProven = false
         /// Why there is no session.
         var trouble: StorageError?
         /// The unit has said that its size or more has changed.
@@ -41,9 +49,12 @@
         /// How long a busy target is left alone.
         static let delay = Duration.milliseconds(20)
 
-        init(_ session: ISCSISession, limit: Int) {
-            (self.session, self.limit, largestLimit) = (session, limit, limit)
+        init(_ session: ISCSISession, limit: Int, isExclusive: Bool) {
+            (self.session, self.limit, largestLimit, self.isExclusive) = (session, limit, limit, isExclusive)
         }
+
+        /// There will be no session any more.
+        var isOver: Bool { isClosed || fence != nil }
 
         var hasCommands: Bool { !(inFlight.isEmpty && waiting.isEmpty && delayed.isEmpty) }
 
@@ -87,7 +98,7 @@
 
         /// Takes a session over.
         mutating func begin(_ session: ISCSISession) {
-            (self.session, trouble, isSending) = (session, nil, false)
+            (self.session, trouble, isSending, isProven) = (session, nil, false, false)
             sendWaiting()
         }
 
@@ -141,6 +152,7 @@
                 removeInFlight(command)
                 switch command.outcome {
                 case .good(let missing)?:
+                    isProven = true
                     doneSinceFull += 1
                     command.finish(.good(missing: missing))
                 case .refused(let status)?: settle(command, status)
@@ -149,7 +161,7 @@
                     requeue(command)
                 }
             }
-            if !isAlive { lose() }
+            if !isAlive || mustLook { lose() }
             wakeIfIdle()
             // The target may have more room than it had once.
             if limit < largestLimit, doneSinceFull >= 4 * limit { (limit, doneSinceFull) = (limit + 1, 0) }
@@ -158,10 +170,18 @@
         /// Decides about a command that the target did not do.
         private mutating func settle(_ command: ISCSICommand, _ status: SCSIStatus) {
             if status.changesGeometry { hasChanged = true }
+            if isExclusive, status.code == SCSIStatus.reservationConflict {
+                // Whoever has taken it may have given it up again before the next command: that must not be done.
+                fence(
+                    fence ?? StorageError(.fenced, "use volume", why: "another initiator has taken the unit over"))
+            }
+            if let fence { return command.finish(.fenced(fence)) }
+            if status.endsCommands { hasNoCommands = true }
+            if status.remedy == .againAfterLook || isExclusive && status.changesReservations { mustLook = true }
             if status.remedy != .none, command.isCancelled { return command.finish(.cancelled) }
             switch status.remedy {
             case .none: command.finish(.refused(status))
-            case .again:
+            case .again, .againAfterLook:
                 command.reset()
                 waiting.insert(command, at: 0)
             case .againWithFewer:
@@ -176,7 +196,8 @@
 
         /// A command whose session is lost: the target may have done it.
         private mutating func requeue(_ command: ISCSICommand) {
-            if command.request.isChange { needsReset = true }
+            if command.request.isChange, !hasNoCommands { needsReset = true }
+            if let fence { return command.finish(.fenced(fence)) }
             guard command.request.isRepeatable else { return command.finish(.lost) }
             if command.isCancelled { return command.finish(.cancelled) }
             command.reset()
@@ -185,6 +206,7 @@
 
         /// Ends the session: the library has no command any more, and no memory of one.
         mutating func lose() {
+            defer { (mustLook, hasNoCommands) = (false, false) }
             guard let lost = session else { return }
             session = nil
             trouble = trouble ?? lost.failure(.connectionLost, "use session")

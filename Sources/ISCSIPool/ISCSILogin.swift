@@ -11,6 +11,8 @@
     struct ISCSILogin: Sendable {
         let target: ISCSITarget
         let deadline: IODeadline
+        /// The first failure that the target told of later than of the command that failed.
+        let lateFailure = Locked<SCSIStatus?>(nil)
         private let sessionIdentifier = UInt64.random(in: 0..<1 << 40)
         /// Looks names up; a name server that hangs holds nobody else.
         private let resolver: BlockingPool
@@ -64,8 +66,7 @@
         /// Logs out, as far as the target takes part, and ends the session.
         func end(_ session: ISCSISession) async {
             _ = try? await bounded(min(deadline.limit, .seconds(1)), target.name) { () async throws(StorageError) in
-                try session.logOut()
-                _ = try await session.step("log out")
+                try await session.logOut()
             }
             session.end()
         }
@@ -75,7 +76,7 @@
             if let address = target.boundAddress { interface = try ISCSIAddress.interface(of: address) }
             return try ISCSISession(
                 target, sessionIdentifier: sessionIdentifier, isDiscovery: isDiscovery, interface: interface,
-                userTimeout: max(deadline.limit / 2, .seconds(1)))
+                userTimeout: max(deadline.limit / 2, .seconds(1)), lateFailure: lateFailure)
         }
 
         private func connect(_ session: ISCSISession, _ address: String) async throws(StorageError) {
@@ -100,7 +101,7 @@
         /// False where the target is to be reached elsewhere.
         private func logIn(_ session: ISCSISession) async throws(StorageError) -> Bool {
             try session.logIn()
-            switch try await session.step("log in", isLogin: true) {
+            switch try await session.step("log in", answeredBy: .login) {
             case 0: return true
             case ISCSISession.redirected: return false
             default: throw session.loginFailure
@@ -139,15 +140,17 @@
     extension ISCSISession {
         static let redirected: Int32 = 0x101
 
-        /// Waits for the answer to the step that has begun. Throws `cancelled` when the task is cancelled, and
-        /// `connectionLost`.
-        func step(_ what: String, isLogin: Bool = false) async throws(StorageError) -> Int32 {
-            try await drive(what, isLogin: isLogin) { self.answer != nil }
+        /// Waits for the answer to the step that has begun, by a packet of one kind. Throws `cancelled` when the task is
+        /// cancelled, and `connectionLost`.
+        func step(_ what: String, answeredBy kind: ISCSIPacket.Kind? = nil) async throws(StorageError) -> Int32 {
+            try await drive(what, answeredBy: kind) { self.answer != nil }
             return answer ?? -1
         }
 
         /// Serves the session until `isDone`.
-        func drive(_ what: String, isLogin: Bool = false, until isDone: () -> Bool) async throws(StorageError) {
+        func drive(
+            _ what: String, answeredBy kind: ISCSIPacket.Kind? = nil, until isDone: () -> Bool
+        ) async throws(StorageError) {
             while !isDone() {
                 guard let socket else { throw failure(.connectionLost, what) }
                 var ready: Int32
@@ -158,9 +161,33 @@
                 }
                 // What the target sent before it closed the connection says why.
                 if ready & POLLIN != 0 { ready &= POLLIN | POLLOUT }
+                if ready & POLLIN != 0, let kind, try !admit(kind, what) {
+                    ready &= ~POLLIN
+                    if ready == 0 {
+                        // It is readable until the rest has come, so that there is nothing to wait for.
+                        await IOExecutor.sleep(for: .milliseconds(1))
+                        if Task.isCancelled { throw StorageError(.cancelled, what) }
+                        continue
+                    }
+                }
                 let isAlive = service(ready)
                 takeReturned { command in command.finish(command.outcome ?? .lost) }
-                if !isAlive, !isDone() { throw isLogin ? loginFailure : failure(.connectionLost, what) }
+                if !isAlive, !isDone() { throw kind == .login ? loginFailure : failure(.connectionLost, what) }
+            }
+        }
+
+        /// Says to the target that the session ends, and waits until it has heard. What it answers is not looked at.
+        func logOut() async throws(StorageError) {
+            try beginLogOut()
+            guard let socket else { return }
+            do throws(SystemError) {
+                while wantsToSend {
+                    _ = try await IOExecutor.ready(socket.descriptor.rawValue, for: POLLOUT)
+                    guard service(POLLOUT) else { return }
+                }
+                _ = try await IOExecutor.ready(socket.descriptor.rawValue, for: POLLIN)
+            } catch {
+                throw StorageError(error, "log out")
             }
         }
 

@@ -9,6 +9,8 @@
     struct ISCSIReservation: Sendable {
         let key: SCSIReservationKey
         let path: ISCSIPath
+        /// The target may have our key.
+        private let isRegistered = Locked(false)
 
         init(_ target: ISCSITarget, _ path: ISCSIPath) {
             key = SCSIReservationKey(initiator: target.initiatorName, nonce: .random(in: 1...UInt16.max))
@@ -19,7 +21,9 @@
         /// without reservations. With `preempt` the holder loses it, and what it has at the unit is ended.
         func take(_ session: ISCSISession, preempt: Bool) async throws(StorageError) {
             let before = try await session.reservationKeys()
-            if !before.keys.isEmpty, !preempt { throw held(before) }
+            // Our own is there after an attempt by another portal.
+            if hasOthers(before), !preempt { throw held(before) }
+            isRegistered.withLock { $0 = true }
             try await session.reserve(.registerAndIgnoreExistingKey, 0, key.number)
             do throws(StorageError) {
                 var registered = try await session.reservationKeys()
@@ -32,12 +36,28 @@
                 if hasOthers(registered) || !registered.keys.contains(key.number) { throw held(registered) }
                 // Nothing of an earlier holder, or of one that died, may fall on what is written from now on; not every
                 // target aborts when it preempts.
-                try await session.endLeftovers()
+                try await session.endLeftovers(ofSession: false)
                 try await session.becomeReady()
+                try await confirm(session)
             } catch {
-                try? await session.reserve(.register, key.number, 0)
+                try? await giveUp(session)
                 throw error
             }
+        }
+
+        /// Whether an attempt to take the unit has left our key there.
+        var needsCleaning: Bool { isRegistered.withLock { $0 } }
+
+        /// Removes our key, and the reservation with it.
+        func giveUp(_ session: ISCSISession) async throws(StorageError) {
+            try await session.reserve(.register, key.number, 0)
+            isRegistered.withLock { $0 = false }
+        }
+
+        /// Throws `fenced` where the unit is not ours any more: what it had to say of that is heard by now.
+        func confirm(_ session: ISCSISession) async throws(StorageError) {
+            let found = try await session.reservationKeys()
+            guard found.keys.contains(key.number) else { throw fenced(found) }
         }
 
         /// Takes the unit again in a later session. Throws `fenced` where somebody else has had it meanwhile.

@@ -27,6 +27,18 @@
         private var returned: [ISCSICommand] = []
         /// Tasks whose memory packets still queued may point to: freed when the queue is empty or the session ends.
         private var lingering: [UnsafeMutablePointer<scsi_task>] = unsafe []
+        /// Where failures are noted that the target tells of late.
+        private let lateFailure: Locked<SCSIStatus?>
+        /// The target must prove itself, and whether it has sent what libiscsi then looks at.
+        let needsProof: Bool
+        var hasProof = false
+        /// The tag of the last request that the target has answered.
+        var lastTag: UInt32 = 0
+        /// Whom the session is with.
+        private(set) var address = ""
+        /// Packets that may wait to be sent: all commands in the smallest pieces are fewer, but not what a target makes
+        /// libiscsi answer that never reads.
+        private static let largestQueue = 1 << 18
         /// The unit that commands go to, as REPORT LUNS writes it.
         var lun: UInt16 = 0
 
@@ -34,8 +46,10 @@
         /// the target, and with them their commands.
         init(
             _ target: ISCSITarget, sessionIdentifier: UInt64, isDiscovery: Bool, interface: String?,
-            userTimeout: Duration
+            userTimeout: Duration, lateFailure: Locked<SCSIStatus?>
         ) throws(StorageError) {
+            self.lateFailure = lateFailure
+            needsProof = target.targetCredentials != nil
             guard let context = unsafe iscsi_create_context(target.initiatorName) else {
                 throw StorageError(.internalError, "log in", at: target.name, why: "libiscsi makes no context")
             }
@@ -63,7 +77,8 @@
             // Data goes with its command, or when the target asks for it. What goes unasked would stay queued when the
             // target refuses the command.
             unsafe iscsi_set_initial_r2t(context, ISCSI_INITIAL_R2T_YES)
-            unsafe iscsi_set_tcp_user_timeout(context, Int32(clamping: userTimeout.components.seconds * 1000))
+            unsafe iscsi_set_tcp_user_timeout(
+                context, Int32(clamping: min(userTimeout, .seconds(1 << 20)).components.seconds * 1000))
             if var name = interface.map({ Array($0.utf8CString) }) {
                 unsafe iscsi_set_bind_interfaces(context, &name)
             }
@@ -97,6 +112,7 @@
         /// Begins to connect to an address: no name, which would be looked up here and now.
         func connect(_ address: String) throws(StorageError) {
             answer = nil
+            self.address = address
             guard unsafe iscsi_connect_async(context, address, Self.answered, reference) == 0 else {
                 throw failure(.connectionLost, "connect")
             }
@@ -114,17 +130,26 @@
             }
         }
 
-        func logOut() throws(StorageError) {
+        func beginLogOut() throws(StorageError) {
             answer = nil
             guard unsafe iscsi_logout_async(context, Self.answered, reference) == 0 else {
                 throw failure(.connectionLost, "log out")
             }
         }
 
-        /// Begins to end every command that the unit has, whosever it is.
+        /// Begins to end every command that the unit has, whosever it is. The answer is the target's response.
         func resetUnit() throws(StorageError) {
             answer = nil
-            let result = unsafe iscsi_task_mgmt_lun_reset_async(context, UInt32(lun), Self.answered, reference)
+            let result = unsafe iscsi_task_mgmt_lun_reset_async(
+                context, UInt32(lun),
+                { _, status, data, reference in
+                    guard let reference = unsafe reference else { return }
+                    // Sound: as in `answered`; the response is libiscsi's for the time of the call.
+                    let response = unsafe data?.assumingMemoryBound(to: UInt32.self).pointee
+                    let isAnswered = status == Int32(SCSI_STATUS_GOOD.rawValue)
+                    unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue().answer =
+                        isAnswered ? response.map { Int32(clamping: $0) } ?? -1 : -1
+                }, reference)
             guard result == 0 else { throw failure(.connectionLost, "reset unit") }
         }
 
@@ -165,12 +190,15 @@
             guard let task = unsafe made else { return false }
             // Every byte has a place from the start, so the library never collects what a target sends.
             switch request.direction {
-            case .none: break
+            case .none: unsafe scsi_task_set_iov_in(task, command.pieces, 0)
             case .fromTarget: unsafe scsi_task_set_iov_in(task, command.pieces, command.pieceCount)
-            case .toTarget: unsafe scsi_task_set_iov_out(task, command.pieces, command.pieceCount)
+            case .toTarget:
+                unsafe scsi_task_set_iov_out(task, command.pieces, command.pieceCount)
+                unsafe scsi_task_set_iov_in(task, command.pieces, 0)
             }
             unsafe command.session = self
             unsafe command.task = task
+            defer { lastTag = unsafe command.task?.pointee.itt ?? lastTag }
             let result = unsafe iscsi_scsi_command_async(
                 context, Int32(unit ?? lun), task,
                 { _, status, _, reference in
@@ -187,14 +215,19 @@
         }
 
         /// libiscsi has given a command back. Its task is freed later: the library is still in a call.
-        fileprivate func take(_ command: ISCSICommand) { returned.append(command) }
+        fileprivate func take(_ command: ISCSICommand) {
+            if case .refused(let status)? = command.outcome, status.isDeferred {
+                lateFailure.withLock { $0 = $0 ?? status }
+            }
+            returned.append(command)
+        }
 
         /// Lets libiscsi receive (`POLLIN`) or send (`POLLOUT`). False when the session is lost.
         func service(_ events: Int32) -> Bool {
             guard unsafe context != nil else { return false }
             let isAlive = unsafe iscsi_service(context, events) == 0
             if unsafe !lingering.isEmpty, unsafe iscsi_out_queue_length(context) == 0, !wantsToSend { freeLingering() }
-            return isAlive
+            return unsafe isAlive && iscsi_out_queue_length(context) <= Self.largestQueue
         }
 
         /// What to wait for before the next call of `service`.
@@ -323,17 +356,17 @@
 
         private func read(_ status: Int32) -> Outcome {
             guard let task = unsafe task else { return .lost }
-            if status == Int32(SCSI_STATUS_GOOD.rawValue) {
-                let isShort = unsafe task.pointee.residual_status == SCSI_RESIDUAL_UNDERFLOW
-                return .good(missing: isShort ? unsafe Int(clamping: task.pointee.residual) : 0)
-            }
+            let isShort = unsafe task.pointee.residual_status == SCSI_RESIDUAL_UNDERFLOW
+            let missing = isShort ? unsafe Int(clamping: task.pointee.residual) : 0
+            if status == Int32(SCSI_STATUS_GOOD.rawValue) { return .good(missing: missing) }
             guard let code = UInt8(exactly: status) else { return .lost }
             guard code == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: code)) }
             // libiscsi reads the sense, too, but past the end of one that is short. It begins with its length.
             let answer = unsafe UnsafeRawBufferPointer(
                 start: task.pointee.datain.data, count: Int(max(0, task.pointee.datain.size)))
             let sense = unsafe RawSpan(_unsafeBytes: answer)
-            return .refused(SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount))))
+            let refusal = SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount)))
+            return sense.byteCount > 4 && refusal.isGood ? .good(missing: missing) : .refused(refusal)
         }
     }
 

@@ -39,21 +39,22 @@
                 identity: try await session.askOptional(.inquiry(page: identityPage, byteCount: 1024)))
         }
 
-        /// Makes a later session ready for commands to the same unit, and returns its capacity, which may have changed.
-        /// Throws `notFound` where another unit has taken its place.
-        func resume(
-            _ session: ISCSISession, _ path: ISCSIPath, reset: Bool
-        ) async throws(StorageError) -> SCSICapacity {
+        /// Finds the unit again in a later session. Throws `notFound` where another has taken its place, or may have:
+        /// one that states no identity is never known again.
+        func recognize(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) {
             session.lun = number
-            if reset { try await session.endLeftovers() }
             try await session.becomeReady()
             let inquiry = try await session.ask(.inquiry(byteCount: 96))
-            guard SCSIInquiry.isDisk(inquiry.rawBytes),
+            guard SCSIInquiry.isDisk(inquiry.rawBytes), !identity.isEmpty,
                 try await session.askOptional(.inquiry(page: Self.identityPage, byteCount: 1024)) == identity
             else {
                 throw StorageError(
                     .notFound, "use volume", at: "\(path)", why: "another unit has taken its place, or none")
             }
+        }
+
+        /// The capacity by now, which may have changed.
+        func currentCapacity(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) -> SCSICapacity {
             let capacity = try await session.capacity(path)
             guard capacity.blockSize == self.capacity.blockSize else {
                 throw StorageError(.notFound, "use volume", at: "\(path)", why: "its block size has changed")
@@ -117,8 +118,12 @@
                     return .bytes(unsafe Array(UnsafeRawBufferPointer(buffer.memory)[0..<count]))
                 case .refused(let refusal)?:
                     status = refusal
+                    // The session has noted it, and this command was not done.
+                    if status.isDeferred { continue }
                     if status.remedy == .none { return .refused(status) }
-                    if status.remedy != .again || round > 8 { await IOExecutor.sleep(for: .milliseconds(20)) }
+                    if ![.again, .againAfterLook].contains(status.remedy) || round > 8 {
+                        await IOExecutor.sleep(for: .milliseconds(20))
+                    }
                 default: throw failure(.connectionLost, "ask unit")
                 }
             }
@@ -138,11 +143,18 @@
             return capacity
         }
 
-        /// Ends what an earlier session left at the unit. A target that does not know how has ended it with the
-        /// session, as RFC 7143, section 6.3.5, demands.
-        func endLeftovers() async throws(StorageError) {
+        /// Ends what an earlier session left at the unit. A target that does not know how has ended it with that
+        /// session if this one succeeds it at the same portal, as RFC 7143, section 6.3.5, demands.
+        func endLeftovers(ofSession isSuccessor: Bool) async throws(StorageError) {
             try resetUnit()
-            _ = try await step("reset unit")
+            switch try await step("reset unit", answeredBy: .taskManagement) {
+            case 0: return
+            case 5 where isSuccessor: return
+            case let response:
+                throw StorageError(
+                    response == 5 ? .notSupported : .inputOutput, "reset unit",
+                    why: "the target has not ended the unit's commands (response \(response))")
+            }
         }
     }
 #endif

@@ -69,10 +69,12 @@
                 do throws(StorageError) {
                     let session = try await login.session(turn) { (session) async throws(StorageError) in
                         let unit = try await ISCSIUnit.describe(session, path)
-                        try await reservation?.take(session, preempt: options.attachment == .preempting)
                         facts.withLock { $0 = unit }
+                        try await reservation?.take(session, preempt: options.attachment == .preempting)
                     }
                     guard let unit = facts.withLock({ $0 }) else { throw failure }
+                    // What failed late before is not what is written from now on.
+                    login.lateFailure.withLock { $0 = nil }
                     return ISCSIVolume(path, unit, reservation, session, login, options)
                 } catch {
                     failure = error
@@ -80,7 +82,23 @@
                     guard error.isRetryable else { break }
                 }
             }
+            if let reservation, reservation.needsCleaning, let unit = facts.withLock({ $0 }) {
+                await clean(reservation, unit, login)
+            }
             throw failure
+        }
+
+        /// Removes what an attempt to open has left, by whatever portal answers.
+        private static func clean(_ reservation: ISCSIReservation, _ unit: ISCSIUnit, _ login: ISCSILogin) async {
+            try? await uncancelled { () async throws(StorageError) in
+                for turn in login.target.portals.indices where reservation.needsCleaning {
+                    let session = try? await login.session(turn) { (session) async throws(StorageError) in
+                        try await unit.recognize(session, reservation.path)
+                        try await reservation.giveUp(session)
+                    }
+                    if let session { await login.end(session) }
+                }
+            }
         }
 
         private init(
@@ -95,12 +113,22 @@
             let blockSize = Int(unit.capacity.blockSize)
             let stated = UInt64(unit.limits.largestTransfer) * UInt64(blockSize)
             largestCommand = min(stated == 0 ? .max : Int(clamping: stated), 1 << 20) / blockSize * blockSize
-            let size = ISCSISize(unit.capacity.size)
+            let size = ISCSISize(unit.capacity)
             self.size = size
-            link = ISCSILink(session, login, depth: max(1, options.queueDepth)) {
-                (session, needsReset) async throws(StorageError) in
-                let capacity = try await unit.resume(session, path, reset: needsReset)
+            let lastAddress = Locked(session.address)
+            link = ISCSILink(
+                session, login, depth: max(1, options.queueDepth), isExclusive: reservation != nil
+            ) { (session, needsReset) async throws(StorageError) in
+                // Nothing is changed, and nothing ended, before it is sure that the unit is the same, and ours.
+                try await unit.recognize(session, path)
                 try await reservation?.resume(session)
+                if needsReset {
+                    try await session.endLeftovers(ofSession: session.address == lastAddress.withLock { $0 })
+                }
+                try await session.becomeReady()
+                let capacity = try await unit.currentCapacity(session, path)
+                try await reservation?.confirm(session)
+                lastAddress.withLock { $0 = session.address }
                 size.set(capacity.size)
             } changed: { link in
                 await size.refresh(link)
@@ -156,7 +184,7 @@
 
         private func synchronize() async throws(StorageError) {
             if isReadOnly { return }
-            if let failure = flushFailure.withLock({ $0 }) { throw failure }
+            try checkDurable()
             do throws(StorageError) {
                 try await perform(link.command(.synchronizeCache), "flush")
             } catch {
@@ -166,7 +194,13 @@
                 }
                 throw error
             }
+            try checkDurable()
+        }
+
+        /// Throws where bytes are lost that the target had taken.
+        private func checkDurable() throws(StorageError) {
             if let failure = flushFailure.withLock({ $0 }) { throw failure }
+            if let status = link.login.lateFailure.withLock({ $0 }) { throw status.error("flush", at: stack) }
         }
 
         /// Asks for the unit's size again. A target tells of a change itself, but some leave it out.
@@ -196,6 +230,8 @@
                 let outcome = await link.perform(command)
                 // Whether a lost session did it or not, the next has our key again.
                 if case .lost = outcome { continue }
+                // Who has taken the unit has taken the key, too.
+                if case .fenced = outcome { return }
                 if let error = failure(outcome, "detach volume") { throw error }
                 return
             }
@@ -335,8 +371,13 @@
     /// The size of a unit as it was heard last.
     final class ISCSISize: Sendable {
         private let value: Atomic<UInt64>
+        /// A unit whose blocks have another size is another unit.
+        private let blockSize: UInt32
 
-        init(_ bytes: UInt64) { value = Atomic(bytes) }
+        init(_ capacity: SCSICapacity) {
+            value = Atomic(capacity.size)
+            blockSize = capacity.blockSize
+        }
 
         var bytes: UInt64 { value.load(ordering: .acquiring) }
 
@@ -345,12 +386,18 @@
         /// Asks for it again.
         @discardableResult
         func refresh(_ link: ISCSILink) async -> ISCSICommand.Outcome {
-            let buffer = IOBuffer(byteCount: Int(SCSICapacity.byteCount))
+            var buffer = IOBuffer(byteCount: Int(SCSICapacity.byteCount))
+            buffer.zero()
             let command = link.command(.readCapacity(byteCount: SCSICapacity.byteCount))
             // Sound: the buffer lives until the command is back.
             unsafe command.add(buffer.memory)
             let outcome = await link.perform(command)
-            if case .good = outcome, let capacity = SCSICapacity(buffer.bytes) { set(capacity.size) }
+            if case .good(let missing) = outcome,
+                let capacity = SCSICapacity(buffer.bytes.extracting(first: max(0, buffer.byteCount - missing))),
+                capacity.blockSize == blockSize
+            {
+                set(capacity.size)
+            }
             return outcome
         }
     }

@@ -9,6 +9,9 @@
         var key: UInt8 = 0
         /// The additional sense code and its qualifier.
         var additional: UInt16 = 0
+        /// It is about an earlier command, which was answered well before it failed; the one that it answers was not
+        /// done.
+        var isDeferred = false
 
         init(code: UInt8) { self.code = code }
 
@@ -21,6 +24,7 @@
             }
             let (keyOffset, additionalOffset) = byte(0) & 0x7f < 0x72 ? (2, 12) : (1, 2)
             key = byte(keyOffset) & 0x0f
+            isDeferred = [0x71, 0x73].contains(byte(0) & 0x7f)
             additional = UInt16(byte(additionalOffset)) << 8 | UInt16(byte(additionalOffset + 1))
         }
 
@@ -31,6 +35,8 @@
         static let taskAborted: UInt8 = 0x40
 
         private enum Key {
+            static let none: UInt8 = 0
+            static let recovered: UInt8 = 1
             static let notReady: UInt8 = 2
             static let mediumError: UInt8 = 3
             static let illegalRequest: UInt8 = 5
@@ -41,15 +47,22 @@
         }
 
         /// What to do about it.
-        enum Remedy: Equatable { case none, again, againLater, againWithFewer }
+        enum Remedy: Equatable {
+            case none, again, againLater, againWithFewer
+            /// Again, in a session that has looked whether the unit is still the same, and still ours.
+            case againAfterLook
+        }
 
         /// The target has done nothing of a command that it ended in one of these ways, so any may be sent again.
         var remedy: Remedy {
-            switch (code, key) {
+            // It tells of bytes that are lost, which nobody may overlook.
+            if isDeferred { return .none }
+            return switch (code, key) {
             case (Self.busy, _): .againLater
             case (Self.taskSetFull, _): .againWithFewer
             case (Self.taskAborted, _): .again
-            case (Self.checkCondition, Key.unitAttention): .again
+            case (Self.checkCondition, Key.unitAttention):
+                endsCommands || mayBeAnother ? .againAfterLook : .again
             case (Self.checkCondition, Key.abortedCommand): .againLater
             // It is becoming ready, or its path to the medium changes its state.
             case (Self.checkCondition, Key.notReady) where additional == 0x0401 || additional == 0x040a: .againLater
@@ -58,7 +71,21 @@
         }
 
         /// The unit says that something about it has changed.
-        var isUnitAttention: Bool { code == Self.checkCondition && key == Key.unitAttention }
+        var isUnitAttention: Bool { code == Self.checkCondition && key == Key.unitAttention && !isDeferred }
+
+        /// The command was done: the sense says nothing, or how an error was overcome.
+        var isGood: Bool {
+            code == Self.checkCondition && !isDeferred && (key == Key.none && additional == 0 || key == Key.recovered)
+        }
+
+        /// The unit was reset, or another initiator has ended its commands: none of ours is left.
+        var endsCommands: Bool { isUnitAttention && (additional >> 8 == 0x29 || additional == 0x2f00) }
+
+        /// The number may belong to another unit by now.
+        private var mayBeAnother: Bool { isUnitAttention && [0x3f03, 0x3f0e].contains(additional) }
+
+        /// Reservations or registrations have been taken or given up.
+        var changesReservations: Bool { isUnitAttention && [0x2a03, 0x2a04, 0x2a05].contains(additional) }
 
         /// The unit was reset, or its size, its identity or the list of units has changed: all is to be read anew.
         var changesGeometry: Bool {
@@ -67,11 +94,13 @@
 
         /// The target does not know the command, or not this form of it.
         var isUnsupported: Bool {
-            code == Self.checkCondition && key == Key.illegalRequest && [0x2000, 0x2400, 0x2600].contains(additional)
+            code == Self.checkCondition && !isDeferred && key == Key.illegalRequest
+                && [0x2000, 0x2400, 0x2600].contains(additional)
         }
 
         var errorCode: StorageError.Code {
-            switch (code, key, additional) {
+            if isDeferred { return .inputOutput }
+            return switch (code, key, additional) {
             case (Self.busy, _, _), (Self.taskSetFull, _, _): .busy
             case (Self.reservationConflict, _, _): .busy
             case (Self.checkCondition, Key.illegalRequest, 0x2500): .notFound
@@ -93,7 +122,8 @@
         var description: String {
             switch code {
             case Self.checkCondition:
-                "the target answers sense key \(hex(key, 1)), additional sense \(hex(additional >> 8, 2))h/"
+                (isDeferred ? "an earlier command has failed late: " : "")
+                    + "the target answers sense key \(hex(key, 1)), additional sense \(hex(additional >> 8, 2))h/"
                     + "\(hex(additional & 0xff, 2))h"
             case Self.busy: "the target is busy"
             case Self.taskSetFull: "the target takes no more commands"

@@ -60,13 +60,24 @@
         /// The size that READ CAPACITY answers from now on.
         func resize(blockCount: Int) { blocks.withLock { $0 = blockCount } }
 
-        func open(deadline: Duration = .seconds(60)) async throws(StorageError) -> ISCSIVolume {
+        func settings(otherPorts: [UInt16] = [], isMutual: Bool = false) -> ISCSITarget {
+            func user(_ name: String) -> ISCSITarget.Credentials? {
+                isMutual ? .init(user: name, secret: Secret("secret-of-\(name)")) : nil
+            }
+            return ISCSITarget(
+                portals: ([port] + otherPorts).map { "127.0.0.1:\($0)" }, name: Self.iqn,
+                initiatorName: "iqn.2026-01.org.sluice:test", credentials: user("initiator"),
+                targetCredentials: user("target"))
+        }
+
+        func open(
+            deadline: Duration = .seconds(60), attachment: ISCSIVolume.Attachment = .shared,
+            otherPorts: [UInt16] = [], isMutual: Bool = false
+        ) async throws(StorageError) -> ISCSIVolume {
             var options = ISCSIVolume.Options()
-            options.deadline = deadline
+            (options.deadline, options.attachment) = (deadline, attachment)
             return try await ISCSIVolume.open(
-                ISCSITarget(
-                    portals: ["127.0.0.1:\(port)"], name: Self.iqn, initiatorName: "iqn.2026-01.org.sluice:test"),
-                lun: 0, options: options)
+                settings(otherPorts: otherPorts, isMutual: isMutual), lun: 0, options: options)
         }
 
         private func serve(_ connection: Socket) async throws(SystemError) {
@@ -162,6 +173,8 @@
             case 0xa0: return .data([0, 0, 0, 8, 0, 0, 0, 0] + [UInt8](repeating: 0, count: 8))
             case 0x12 where request.header[33] == 0:
                 return .data([0, 0, 5, 2, 31] + [UInt8](repeating: 0x20, count: 31))
+            case 0x12 where request.header[34] == 0x83:
+                return .data([0, 0x83, 0, 12, 1, 3, 0, 8] + Array("NAAsluic".utf8))
             case 0x9e where request.header[33] == 0x10:
                 var answer = [UInt8](repeating: 0, count: 32)
                 var bytes = answer.mutableRawBytes
@@ -187,6 +200,31 @@
             (sense[0], sense[2], sense[7]) = (0x70, key, 10)
             (sense[12], sense[13]) = (UInt8(additional >> 8), UInt8(additional & 0xff))
             return sense
+        }
+    }
+
+    /// The reservations of a fake target, of any number of portals.
+    final class ReservingTarget: Sendable {
+        private let keys = Locked<[[UInt8]]>([])
+
+        var keyCount: Int { keys.withLock { $0.count } }
+
+        func reply(_ request: FakeTarget.Request) -> FakeTarget.Reply {
+            switch (request.command, request.header[33] & 0x1f) {
+            case (0x5e, 0):
+                return keys.withLock { .data([0, 0, 0, 1, 0, 0, 0, UInt8($0.count * 8)] + $0.joined()) }
+            case (0x5f, 6):
+                keys.withLock { keys in
+                    let key = Array(request.data[8..<16])
+                    if !keys.contains(key) { keys.append(key) }
+                }
+                return .status(0)
+            case (0x5f, 0):
+                keys.withLock { keys in keys.removeAll { $0 == Array(request.data[0..<8]) } }
+                return .status(0)
+            case (0x5f, 1): return .status(0)
+            default: return .asUsual
+            }
         }
     }
 #endif

@@ -116,6 +116,241 @@
             try await volume.close()
         }
 
+        @Test("is fenced for good by another's reservation where it was alone")
+        func conflictIsForGood() async throws {
+            let counter = Counter()
+            let fake = ReservingTarget()
+            let target = try await FakeTarget { request in
+                if request.command == 0x2a, counter.next() == 0 { return .status(SCSIStatus.reservationConflict) }
+                return fake.reply(request)
+            }
+            let volume = try await target.open(attachment: .exclusive)
+            for _ in 0..<2 {
+                let error = await failure { try await volume.fill(1, 0..<512) }
+                #expect(error?.code == .fenced, "\(String(describing: error))")
+            }
+            #expect(counter.next() == 1)
+            _ = try? await volume.close()
+        }
+
+        @Test(
+            "writes nothing to another unit that takes the number while the session lives",
+            arguments: [UInt16(0x3f0e), 0x3f03, 0x2900, 0x2903])
+        func replacedAlive(_ additional: UInt16) async throws {
+            let isReplaced = Locked(false)
+            let told = Counter()
+            let writes = Counter()
+            let target = try await FakeTarget { request in
+                guard isReplaced.withLock({ $0 }) else { return .asUsual }
+                switch request.command {
+                case 0x12? where request.header[34] == 0x83:
+                    return .data([0, 0x83, 0, 12, 1, 3, 0, 8] + Array("NAAother".utf8))
+                case 0x2a?:
+                    if told.next() == 0 { return .status(2, sense: FakeTarget.sense(6, additional)) }
+                    _ = writes.next()
+                    return .asUsual
+                default: return .asUsual
+                }
+            }
+            let volume = try await target.open(deadline: .seconds(10))
+            try await volume.fill(1, 0..<512)
+            isReplaced.withLock { $0 = true }
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            #expect(error?.code == .notFound, "\(String(describing: error))")
+            #expect(writes.next() == 0)
+        }
+
+        @Test("does not know a unit again that states no identity")
+        func nameless() async throws {
+            let target = try await FakeTarget { request in
+                guard request.command == 0x12, request.header[34] == 0x83 else { return .asUsual }
+                return .status(2, sense: FakeTarget.sense(5, 0x2400))
+            }
+            let volume = try await target.open(deadline: .seconds(10))
+            try await volume.fill(1, 0..<512)
+            volume.link.breakSession()
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            #expect(error?.code == .notFound, "\(String(describing: error))")
+        }
+
+        @Test("takes its own key, left by an earlier attempt, for nobody else's")
+        func ownKey() async throws {
+            let fake = ReservingTarget()
+            let front = try await FakeTarget { request in
+                // The reservation is made, and the answer lost.
+                if request.command == 0x5f, request.header[33] == 1 {
+                    _ = fake.reply(request)
+                    return .end
+                }
+                return fake.reply(request)
+            }
+            let back = try await FakeTarget { fake.reply($0) }
+            let volume = try await front.open(attachment: .exclusive, otherPorts: [back.port])
+            try await volume.fill(1, 0..<512)
+            try await volume.close()
+            #expect(fake.keyCount == 0)
+        }
+
+        @Test("leaves no key behind when it cannot be opened")
+        func cleansUp() async throws {
+            let fake = ReservingTarget()
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                if request.command == 0x5f, request.header[33] == 1, counter.next() == 0 { return .end }
+                return fake.reply(request)
+            }
+            let error = await failure { _ = try await target.open(attachment: .exclusive) }
+            #expect(error?.code == .connectionLost, "\(String(describing: error))")
+            #expect(fake.keyCount == 0)
+        }
+
+        @Test("fails flushes for good after an error that the target tells of late, whatever tells it")
+        func deferredError() async throws {
+            for (command, format) in [(UInt8(0x28), UInt8(0x71)), (0x2a, 0x71), (0x9e, 0x71)] {
+                let counter = Counter()
+                let target = try await FakeTarget { request in
+                    guard request.command == command else { return .asUsual }
+                    let first = command == 0x9e ? 1 : 0
+                    guard counter.next() == first else { return .asUsual }
+                    var sense = FakeTarget.sense(3, 0x0c00)
+                    sense[0] = format
+                    return .status(2, sense: sense)
+                }
+                let volume = try await target.open()
+                _ = await failure { try await volume.fill(1, 0..<512) }
+                _ = await failure { _ = try await volume.bytes(at: 0, count: 512) }
+                _ = await failure { try await volume.rescan() }
+                for _ in 0..<2 {
+                    let flush = await failure { try await volume.flush() }
+                    #expect(flush?.code == .inputOutput, "\(command): \(String(describing: flush))")
+                }
+                _ = try? await volume.close()
+            }
+        }
+
+        @Test("takes a command for done whose sense says that an error was overcome")
+        func recovered() async throws {
+            let target = try await FakeTarget { request in
+                request.command == 0x2a ? .status(2, sense: FakeTarget.sense(1, 0x1701)) : .asUsual
+            }
+            let volume = try await target.open()
+            try await volume.fill(1, 0..<512)
+            try await volume.close()
+        }
+
+        @Test("sends nothing again to a unit that was not reset when it was to be", arguments: [UInt8(1), 2, 5, 255])
+        func resetRefused(_ response: UInt8) async throws {
+            let counter = Counter()
+            let resets = Locked(0)
+            let target = try await FakeTarget { request in
+                if request.operation == 0x02 {
+                    resets.withLock { $0 += 1 }
+                    var answer = FakeTarget.packet(0x22, 0x80, request, [])
+                    answer[2] = response
+                    return .raw(answer)
+                }
+                guard request.command == 0x2a, counter.next() == 0 else { return .asUsual }
+                return .end
+            }
+            let volume = try await target.open(deadline: .seconds(response == 5 ? 60 : 10))
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            // With the session its commands end where it is succeeded at the same portal.
+            #expect((error == nil) == (response == 5), "\(String(describing: error))")
+            #expect(resets.withLock { $0 } > 0)
+        }
+
+        @Test("waits as long as anybody asks")
+        func longDeadline() async throws {
+            let target = try await FakeTarget { _ in .asUsual }
+            let volume = try await target.open(deadline: .seconds(1 << 50))
+            try await volume.fill(1, 0..<512)
+            try await volume.close()
+        }
+
+        @Test("is not opened on a target that skips to prove itself", arguments: [UInt8(0x87), 0x83, 0x81])
+        func skipsProof(_ flags: UInt8) async throws {
+            let target = try await FakeTarget { request in
+                guard request.operation == FakeTarget.Request.login else { return .asUsual }
+                var answer = FakeTarget.loginAnswer(request)
+                if request.header[1] & 0x0c == 0 { answer[1] = flags }
+                return .raw(answer)
+            }
+            let error = await failure { _ = try await target.open(isMutual: true) }
+            #expect(error?.code == .authenticationFailed, "\(String(describing: error))")
+        }
+
+        @Test("is not opened on a target that takes data in pieces of nothing", arguments: ["0", "511", "x"])
+        func noPieces(_ length: String) async throws {
+            let target = try await FakeTarget { request in
+                guard request.operation == FakeTarget.Request.login else { return .asUsual }
+                var answer = FakeTarget.packet(
+                    0x23, request.header[1], request, Array("MaxRecvDataSegmentLength=\(length)\0".utf8))
+                for index in 8..<14 { answer[index] = request.header[index] }
+                (answer[3], answer[15]) = (0, 1)
+                for index in 20..<24 { answer[index] = 0 }
+                return .raw(answer)
+            }
+            let error = await failure { _ = try await target.open() }
+            #expect(error?.code == .connectionLost, "\(String(describing: error))")
+        }
+
+        @Test(
+            "survives data, and requests for data, that name what is no command", arguments: [UInt8(0x25), 0x31, 0x21])
+        func wrongAnswers(_ operation: UInt8) async throws {
+            // A login, a logout, a reset and a list of targets.
+            for asked in [UInt8(0x03), 0x06, 0x02, 0x04] {
+                let counter = Counter()
+                let target = try await FakeTarget { request in
+                    if request.operation == asked {
+                        return .raw(FakeTarget.packet(operation, 0x81, request, [1, 2, 3, 4]))
+                    }
+                    // So that there is a reset.
+                    if asked == 0x02, request.command == 0x2a, counter.next() == 0 { return .end }
+                    return .asUsual
+                }
+                _ = await failure {
+                    if asked == 0x04 { return _ = try await target.settings().discover(deadline: .seconds(2)) }
+                    let volume = try await target.open(deadline: .seconds(2))
+                    _ = try? await volume.fill(1, 0..<512)
+                    try await volume.close()
+                }
+            }
+        }
+
+        @Test("takes no data for a command that has none")
+        func dataForNothing() async throws {
+            let target = try await FakeTarget { request in
+                guard request.command == 0x2a || request.command == 0x35 else { return .asUsual }
+                return .raw(FakeTarget.packet(0x25, 0x81, request, [UInt8](repeating: 1, count: 4096)))
+            }
+            let volume = try await target.open(deadline: .seconds(10))
+            async let write = failure { try await volume.fill(1, 0..<512) }
+            async let flush = failure { try await volume.flush() }
+            for error in await [write, flush] { #expect(error != nil) }
+        }
+
+        @Test("takes no size from an answer that is short, or counts in other blocks")
+        func shortCapacity() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                guard request.command == 0x9e else { return .asUsual }
+                switch counter.next() {
+                case 0: return .asUsual
+                case 1: return .data([0, 0, 0, 0, 0, 0, 0, 1])
+                default:
+                    var answer = [UInt8](repeating: 0, count: 32)
+                    (answer[7], answer[10]) = (9, 0x10)
+                    return .data(answer)
+                }
+            }
+            let volume = try await target.open()
+            for _ in 0..<2 {
+                _ = await failure { try await volume.rescan() }
+                #expect(volume.geometry.size == 1 << 20)
+            }
+            try await volume.close()
+        }
+
         @Test("fails every flush after one that failed")
         func failedFlush() async throws {
             let counter = Counter()

@@ -153,6 +153,21 @@
             try await volume.close()
         }
 
+        @Test("does not write to another unit that has got its number")
+        func replaced() async throws {
+            let target = try TestTarget()
+            let volume = try await target.open { _, options in options.deadline = .seconds(10) }
+            try await volume.fill(1, 0..<4096)
+            try target.change("replace", "1")
+            // This target does not tell.
+            volume.link.breakSession()
+            let write = await failure { try await volume.fill(2, 0..<4096) }
+            #expect(write?.code == .notFound, "\(String(describing: write))")
+            let other = try await target.open()
+            #expect(try await other.bytes(at: 0, count: 4096).allSatisfy { $0 == 0 })
+            try await other.close()
+        }
+
         @Test("learns that its LUN has grown, when it asks and with each new session")
         func grown() async throws {
             let target = try TestTarget()

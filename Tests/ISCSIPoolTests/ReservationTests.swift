@@ -89,6 +89,23 @@
             _ = try? await first.close()
         }
 
+        @Test("is not used again through a session that lives on, either")
+        func isFencedInItsSession() async throws {
+            let target = try TestTarget()
+            let first = try await open(target, "host-one", .exclusive)
+            let second = try await open(target, "host-two", .preempting)
+            try await second.fill(2, 0..<4096)
+            try await second.close()
+            for _ in 0..<3 {
+                let fenced = await failure { try await first.fill(1, 0..<4096) }
+                #expect(fenced?.code == .fenced, "\(String(describing: fenced))")
+            }
+            let reader = try await open(target, "host-three", .shared)
+            #expect(try await reader.bytes(at: 0, count: 4096).allSatisfy { $0 == 2 })
+            try await reader.close()
+            _ = try? await first.close()
+        }
+
         @Test("goes to at most one of many that want it at once")
         func race() async throws {
             let target = try TestTarget()
