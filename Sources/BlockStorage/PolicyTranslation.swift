@@ -23,6 +23,8 @@ public struct PolicyTranslation: Equatable, Sendable {
     public static let burstSeconds: UInt64 = 60
     /// A request of more bytes counts as several, where the target counts so.
     public static let operationByteCount: UInt64 = 4096
+    /// What QEMU and libvirt take at most.
+    private static let largest: UInt64 = 1_000_000_000_000_000
 
     /// All three have a bucket that drains at the maximum and holds `burst` times a number of whole seconds. A volume that
     /// saves what it does not use has (burst − maximum) × 60 operations, so the seconds are 60 × (burst − maximum) / burst,
@@ -32,7 +34,10 @@ public struct PolicyTranslation: Equatable, Sendable {
         if policy.minIOPS != nil {
             differences.append("The minimum is left out: \(names.who) knows none.")
         }
-        if let maximum = policy.maxIOPS ?? policy.burstIOPS {
+        let maximum = policy.maxIOPS ?? policy.burstIOPS
+        if let maximum, maximum > Self.largest {
+            differences.append("The maximum is left out: \(names.who) takes none above \(Self.largest).")
+        } else if let maximum {
             settings.append(Setting(name: names.maximum, value: maximum))
             if let burst = policy.burstIOPS, burst > maximum { add(burst: burst, above: maximum, names) }
             if let size = names.size {
@@ -44,7 +49,9 @@ public struct PolicyTranslation: Equatable, Sendable {
                 differences.append("A request counts as one operation whatever its size.")
             }
         }
-        if let bytes = policy.maxBytesPerSecond { settings.append(Setting(name: names.bytes, value: bytes)) }
+        if let bytes = policy.maxBytesPerSecond, bytes <= Self.largest {
+            settings.append(Setting(name: names.bytes, value: bytes))
+        }
         if target == .librbd, !settings.isEmpty {
             differences.append("Requests that wait go in steps of 50 ms.")
         }
@@ -57,6 +64,10 @@ public struct PolicyTranslation: Equatable, Sendable {
     }
 
     private mutating func add(burst: UInt64, above maximum: UInt64, _ names: Names) {
+        guard burst <= Self.largest else {
+            differences.append("The burst is left out: \(names.who) takes none above \(Self.largest).")
+            return
+        }
         let saved = Int128(burst - maximum) * Int128(Self.burstSeconds)
         let seconds = UInt64(clamping: saved / Int128(burst))
         guard seconds > 0 else {

@@ -77,7 +77,7 @@ public final class Attachment: Sendable {
         let isMeasured = MeteredVolume.isMeasured(by: host.metrics)
         var volume = opened
         do throws(StorageError) {
-            throttle = enforcer == .sluice ? try await AttachmentThrottle(opened, address, pool, host) : nil
+            throttle = enforcer == .sluice ? try await AttachmentThrottle(opened, address, mode, pool, host) : nil
             if let throttle { volume = throttle.volume }
             if isMeasured {
                 volume = MeteredVolume(
@@ -98,6 +98,7 @@ public final class Attachment: Sendable {
                     await host?.answer($0, on: address) ?? .failure(.init(Self.gone(address)))
                 } : nil
         } catch {
+            await throttle?.end()
             record.withdraw()
             try? await file.close()
             try? await volume.close()

@@ -12,28 +12,33 @@ final class AttachmentThrottle: Sendable {
 
     private let address: VolumeAddress
     private let host: StorageHost
+    private let pool: any StoragePool
+    private let mode: Attachment.Mode
     private let policy: Locked<QoSPolicy?>
     private let saver = Locked<Task<Void, Never>?>(nil)
 
     /// Throttles an open volume by the policy that the pool keeps with it, together with all others of its pool that this
     /// host has attached.
     init(
-        _ opened: any Volume, _ address: VolumeAddress, _ pool: any StoragePool, _ host: StorageHost
+        _ opened: any Volume, _ address: VolumeAddress, _ mode: Attachment.Mode, _ pool: any StoragePool,
+        _ host: StorageHost
     ) async throws(StorageError) {
         // What a snapshot holds has no policy of its own.
         let policy = address.snapshot == nil ? try await pool.describeVolume(address.name).qos : nil
-        let credit = address.snapshot == nil ? try await host.catalog.burstCredit(of: address) : 0
+        // Readers that share a volume have no burst: what is saved is its writer's.
+        let credit = mode == .exclusive ? try await host.catalog.burstCredit(of: address) : 0
         let group = try await host.throttleGroup(address.pool)
         volume = ThrottledVolume(
             opened, policy ?? .unlimited, in: group, credit: credit, volume: "\(address)",
             metrics: MeteredVolume.isMeasured(by: host.metrics) ? host.metrics : nil)
         (self.address, self.host, self.policy) = (address, host, Locked(policy))
+        (self.mode, self.pool) = (mode, pool)
         guard address.snapshot == nil else { return }
         saver.withLock { saver in
             saver = Task { [weak self] in
                 while !Task.isCancelled {
                     guard let throttle = self else { return }
-                    await throttle.saveUnspent()
+                    await throttle.lookAfter()
                     try? await Task.sleep(for: Self.savesEvery)
                 }
             }
@@ -46,10 +51,17 @@ final class AttachmentThrottle: Sendable {
         volume.setPolicy(policy)
     }
 
+    /// What is done now and then. Another process that changes the policy tells the volume's writer; readers look.
+    private func lookAfter() async {
+        if mode == .exclusive { return await saveUnspent() }
+        guard let found = try? await pool.describeVolume(address.name) else { return }
+        if found.qos != policy.withLock({ $0 }) { setPolicy(found.qos) }
+    }
+
     /// Saves what is left until the next time whatever happens until then.
     private func saveUnspent() async {
         guard let policy = policy.withLock({ $0 }), let burst = policy.burstIOPS, let maximum = policy.maxIOPS else {
-            return
+            return await save(0)
         }
         let seconds = UInt64(Self.savesEvery.components.seconds + 1) * UInt64(CostCurve.unit)
         let (spent, overflow) = (burst - min(burst, maximum)).multipliedReportingOverflow(by: seconds)
@@ -63,7 +75,7 @@ final class AttachmentThrottle: Sendable {
         let task = saver.withLock { $0.take() }
         task?.cancel()
         await task?.value
-        await save(volume.statistics.credit)
+        if mode == .exclusive { await save(volume.statistics.credit) }
     }
 
     private func save(_ credit: Int64) async {
@@ -79,14 +91,18 @@ final class AttachmentThrottle: Sendable {
 extension StorageHost {
     /// What the attached volumes of a pool share: the pool's IOPS capacity, where it was registered with one.
     func throttleGroup(_ pool: String) async throws(StorageError) -> ThrottleGroup {
-        if let group = throttles.withLock({ $0[pool] }) { return group }
-        var options = ThrottleGroup.Options()
-        options.capacity = try await catalog.pool(pool)?.capacityIOPS.flatMap { UInt64(exactly: $0) }
-        let made = ThrottleGroup(options)
-        return throttles.withLock { throttles in
-            let group = throttles[pool] ?? made
+        let capacity = try await catalog.pool(pool)?.capacityIOPS.flatMap { UInt64(exactly: $0) }
+        let group = throttles.withLock { throttles in
+            if let group = throttles[pool] { return group }
+            var options = ThrottleGroup.Options()
+            // A guest's disk must not fail because its policy is low.
+            options.deadline = .seconds(86_400)
+            let group = ThrottleGroup(options)
             throttles[pool] = group
             return group
         }
+        // It may have been registered anew, with another.
+        group.setCapacity(capacity)
+        return group
     }
 }

@@ -2,6 +2,7 @@ import BlockStorage
 import IORuntime
 import Metrics
 import NBDExport
+import VolumeQoS
 
 /// Where and how a volume is exported.
 public struct ExportOptions: Sendable {
@@ -76,6 +77,8 @@ public final class VolumeExport: Sendable {
     /// the close throws, and has ended everything all the same.
     public func stop() async throws(StorageError) {
         var failure: StorageError?
+        // Or the clients' requests would end no sooner than the volume's limits let them.
+        attachment.throttle?.volume.release()
         do throws(StorageError) { try await server.stop() } catch { failure = error }
         do throws(StorageError) { try await attachment.detach() } catch { failure = failure ?? error }
         clients.destroy()

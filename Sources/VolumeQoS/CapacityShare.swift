@@ -46,7 +46,7 @@ public enum CapacityShare {
             for index in shares.indices { shares[index] += more[index] }
         }
         // Rounded down, since rounding otherwise could pass the capacity; nothing smaller than an operation matters.
-        return shares.map { UInt64($0) }
+        return shares.map { UInt64(min($0, 1e18)) }
     }
 }
 

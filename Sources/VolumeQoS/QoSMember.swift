@@ -64,11 +64,13 @@ struct QoSMember: Sendable {
             bandwidth = TokenBucket(
                 rate: bytes, depth: bytes / Self.peakDepthDivisor + QoSScheduler.Options.largestByteCount, now: now)
         }
-        reservation.advance(to: now)
     }
 
-    /// Another policy from now on. What is saved or owed stays, as far as the new one allows it.
-    mutating func change(_ policy: QoSPolicy, _ options: QoSScheduler.Options, now: UInt64) {
+    /// Another policy from now on, which is `reservationTime` by reservation tags. What is saved or owed stays, as far as
+    /// the new one allows it.
+    mutating func change(
+        _ policy: QoSPolicy, _ options: QoSScheduler.Options, now: UInt64, reservationTime: UInt64
+    ) {
         refill(now: now)
         let old = self
         let fresh = QoSMember(policy, options, creditSeconds: 0, now: now)
@@ -76,9 +78,9 @@ struct QoSMember: Sendable {
         (limits, bandwidth) = (fresh.limits, fresh.bandwidth)
         limits?.inherit(old.limits)
         bandwidth?.inherit(old.bandwidth)
-        reservation.rescale(from: old.minimum, to: minimum, at: now)
+        reservation.rescale(from: old.minimum, to: minimum, at: reservationTime)
         // There is no claim to what was not promised then.
-        if minimum > old.minimum { reservation.advance(to: now) }
+        if minimum > old.minimum { reservation.advance(to: reservationTime) }
     }
 
     mutating func refill(now: UInt64) {

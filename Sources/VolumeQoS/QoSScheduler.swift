@@ -63,15 +63,25 @@ public struct QoSScheduler: Sendable {
     /// Where proportion and burst tags stand: a volume that was idle begins here.
     private var virtualTime: UInt64 = 0
     private var burstTime: UInt64 = 0
-    /// Where reservation tags stand: the time, or behind it while minimums do not fit.
+    /// Where reservation tags stand: the time less `forgiven`, or behind that while minimums do not fit.
     private var reservationTime: UInt64 = 0
+    /// Of the time in which the device was too slow for all minimums, what is not made up for, in nanoseconds: reservation
+    /// tags are that much later than they say.
+    private var forgiven: UInt64 = 0
+    /// Of all volumes: how many have a minimum, and the sum of those, in cost units a second.
+    private var minimumCount: Int64 = 0
+    private var minimumSum: Int64 = 0
+    /// The cost of the largest request so far.
+    private var largestSeen: Int64 = CostCurve.unit
 
     public init(_ options: Options = Options()) { self.options = options }
 
     /// Adds a volume; `creditSeconds` of burst are its own from the start. Returns its index, which is used again after
     /// `remove`.
     public mutating func add(_ policy: QoSPolicy, creditSeconds: Int64 = 0, now: UInt64) -> Int {
-        let member = QoSMember(policy, options, creditSeconds: creditSeconds, now: now)
+        var member = QoSMember(policy, options, creditSeconds: creditSeconds, now: now)
+        member.reservation.advance(to: now.subtractingSaturating(forgiven))
+        count(member, 1)
         guard let index = free.popLast() else {
             members.append(member)
             reservations.reserve(members.count)
@@ -89,14 +99,24 @@ public struct QoSScheduler: Sendable {
         var forgotten: [UInt64] = []
         while let request = members[volume].queue.popFirst() { forgotten.append(request.id) }
         leave(volume)
+        count(members[volume], -1)
         free.append(volume)
         return forgotten
+    }
+
+    /// Adds a volume's minimum to the sum, or takes it away.
+    private mutating func count(_ member: QoSMember, _ sign: Int64) {
+        guard member.minimum > 0 else { return }
+        minimumCount += sign
+        minimumSum += sign * member.minimum
     }
 
     /// Another policy, from now on, for waiting requests too. Credit beyond what it allows is lost, and none is won.
     public mutating func setPolicy(_ policy: QoSPolicy, of volume: Int, now: UInt64) {
         let old = members[volume].weight
-        members[volume].change(policy, options, now: now)
+        count(members[volume], -1)
+        members[volume].change(policy, options, now: now, reservationTime: now.subtractingSaturating(forgiven))
+        count(members[volume], 1)
         // Whoever was held back by a low maximum has no claim to all that others got meanwhile.
         members[volume].proportion.advance(to: virtualTime)
         members[volume].proportion.rescale(from: old, to: members[volume].weight, at: virtualTime)
@@ -130,12 +150,14 @@ public struct QoSScheduler: Sendable {
     /// A request has come. `byteCount` counts where bytes are limited.
     public mutating func enqueue(_ request: UInt64, cost: Int64, byteCount: Int64 = 0, volume: Int, now: UInt64) {
         let wasIdle = members[volume].queue.count == 0
+        largestSeen = max(largestSeen, min(cost, options.largestCost))
         members[volume].queue.append(
             .init(id: request, cost: max(1, cost), byteCount: max(0, byteCount), arrival: now))
         guard wasIdle else { return }
         members[volume].proportion.advance(to: virtualTime)
         members[volume].burst.advance(to: burstTime)
-        if reservations.first?.key ?? .max > now { reservationTime = max(reservationTime, now) }
+        let time = now.subtractingSaturating(forgiven)
+        if reservations.first?.key ?? .max > time { reservationTime = max(reservationTime, time) }
         headChanged(volume, now)
     }
 
@@ -164,15 +186,41 @@ public struct QoSScheduler: Sendable {
             members[volume].burst.advance(to: burstTime.subtractingSaturating(patience))
             place(volume, now)
         }
-        if let (time, volume) = reservations.first, time <= now {
+        if let (time, volume) = reservations.first, time <= now.subtractingSaturating(forgiven) {
+            forgive(lateness: now - forgiven - time)
             reservationTime = max(reservationTime, time)
             return grant(volume, .reservation, now)
         }
-        reservationTime = max(reservationTime, now)
+        reservationTime = max(reservationTime, now.subtractingSaturating(forgiven))
         if let (_, volume) = eligible.first { return grant(volume, .proportion, now) }
         if let (_, volume) = bursting.first { return grant(volume, .burst, now) }
-        let time = min(reservations.first?.key ?? .max, limited.first?.key ?? .max)
+        let due = reservations.first.map { $0.key.addingSaturating(forgiven) }
+        let time = min(due ?? .max, limited.first?.key ?? .max)
         return reservations.isEmpty && limited.isEmpty ? .idle : .wait(until: max(time, now.addingSaturating(1)))
+    }
+
+    /// What is due is late by so much. Where every minimum fits, none is late by more than all volumes' largest requests
+    /// take at the sum of minimums; what is beyond was missed because the device was too slow, and to make up for it would
+    /// leave nothing to those without a minimum.
+    private mutating func forgive(lateness: UInt64) {
+        let requests = Int128(largestSeen) * Int128(minimumCount + 2)
+        let most = TokenBucket.quotient(requests * TokenBucket.scale, max(1, minimumSum)).quotient
+        if lateness > most { forgiven += lateness - most }
+    }
+
+    /// Proportion and burst tags only ever grow: long before they cannot, all are made smaller by the same.
+    private mutating func rebase() {
+        let base: UInt64 = 1 << 61
+        if virtualTime > 1 << 62 {
+            virtualTime -= base
+            for index in members.indices { members[index].proportion.recede(by: base) }
+            eligible.recede(by: base)
+        }
+        if burstTime > 1 << 62 {
+            burstTime -= base
+            for index in members.indices { members[index].burst.recede(by: base) }
+            bursting.recede(by: base)
+        }
     }
 
     private mutating func grant(_ volume: Int, _ phase: QoSMember.Phase, _ now: UInt64) -> Decision {
@@ -185,6 +233,7 @@ public struct QoSScheduler: Sendable {
         case .proportion: virtualTime = max(virtualTime, members[volume].proportion.value)
         case .burst: burstTime = max(burstTime, members[volume].burst.value)
         }
+        if max(virtualTime, burstTime) > 1 << 62 { rebase() }
         members[volume].refill(now: now)
         members[volume].charge(request.cost, byteCount: request.byteCount, phase)
         if members[volume].queue.count == 0 { leave(volume) } else { headChanged(volume, now) }
@@ -199,7 +248,7 @@ public struct QoSScheduler: Sendable {
         guard let head = members[volume].queue.first else { return }
         // Its arrival, and not when it became the first: else the minimum would drift. But where the device is too slow
         // for all minimums, not behind those that wait for theirs: else who sends few requests at once would starve.
-        members[volume].reservation.advance(to: min(head.arrival, reservationTime))
+        members[volume].reservation.advance(to: min(head.arrival.subtractingSaturating(forgiven), reservationTime))
         members[volume].refill(now: now)
         place(volume, now)
     }
@@ -209,7 +258,7 @@ public struct QoSScheduler: Sendable {
         if members[volume].minimum > 0 {
             let allowed = members[volume].reservationReady(largestCost: options.largestCost)
             // What the volume's own limits hold up is not owed to it.
-            if allowed > now { members[volume].reservation.advance(to: allowed) }
+            if allowed > now { members[volume].reservation.advance(to: allowed.subtractingSaturating(forgiven)) }
             reservations.set(volume, members[volume].reservation.value)
         } else {
             reservations.remove(volume)

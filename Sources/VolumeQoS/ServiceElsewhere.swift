@@ -30,10 +30,21 @@ public struct ServiceElsewhere: Sendable, Equatable, Codable {
         self.byteCount = max(0, byteCount)
     }
 
+    /// As `init(total:reserved:byteCount:)`, whatever another host has written.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            total: try values.decode(Int64.self, forKey: .total),
+            reserved: try values.decode(Int64.self, forKey: .reserved),
+            byteCount: try values.decode(Int64.self, forKey: .byteCount))
+    }
+
+    private enum CodingKeys: String, CodingKey { case total, reserved, byteCount }
+
     static func + (one: ServiceElsewhere, other: ServiceElsewhere) -> ServiceElsewhere {
         ServiceElsewhere(
-            total: one.total + other.total, reserved: one.reserved + other.reserved,
-            byteCount: one.byteCount + other.byteCount)
+            total: one.total.addingSaturating(other.total), reserved: one.reserved.addingSaturating(other.reserved),
+            byteCount: one.byteCount.addingSaturating(other.byteCount))
     }
 }
 
@@ -56,5 +67,12 @@ public struct ServiceTracker: Sendable {
     public mutating func report(to place: Int) -> ServiceElsewhere {
         defer { unreported[place] = .init() }
         return unreported[place]
+    }
+}
+
+extension Int64 {
+    fileprivate func addingSaturating(_ other: Int64) -> Int64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? .max : sum
     }
 }

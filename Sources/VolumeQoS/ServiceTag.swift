@@ -18,6 +18,9 @@ struct ServiceTag: Sendable {
         if time > value { (value, remainder) = (time, 0) }
     }
 
+    /// Earlier by `time`, if it is later than that.
+    mutating func recede(by time: UInt64) { value -= min(value, time) }
+
     /// Another rate from `time` on: what is beyond that time was counted at the old one.
     mutating func rescale(from old: Int64, to new: Int64, at time: UInt64) {
         guard value > time else { return }

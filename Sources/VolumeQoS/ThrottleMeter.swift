@@ -32,8 +32,10 @@ final class ThrottleMeter: Sendable {
     func waited(_ nanoseconds: UInt64) { wait.recordNanoseconds(Int64(clamping: nanoseconds)) }
 
     /// Publishes what has come since the last time.
-    func publish(_ now: ThrottleStatistics) {
+    func publish(_ statistics: () -> ThrottleStatistics) {
         published.withLock { old in
+            // Read under the lock: else two that publish at once would count the same twice.
+            let now = statistics()
             operations.increment(by: Self.difference(now.normalisedOperations, old.normalisedOperations))
             throttled.increment(by: Self.difference(now.throttledRequests, old.throttledRequests))
             limited.increment(by: Double(Self.difference(now.limitedNanoseconds, old.limitedNanoseconds)) / 1e9)

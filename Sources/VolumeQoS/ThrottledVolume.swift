@@ -5,7 +5,8 @@ import Metrics
 /// A volume that is held to its policy.
 ///
 /// A read or a write waits until it may go, costs what the group's curve says of its bytes, and is never split. A discard
-/// and a zeroing count as one operation each, since they move no data; a flush, a map and a resize are free.
+/// counts as one operation, since it moves no data, and so does a zeroing, unless its zeros have to be written. A flush, a
+/// map and a resize are free.
 ///
 /// Cancelling the task of a waiting request ends it with `cancelled`, and one that waits longer than the group's deadline
 /// ends with `timedOut`: neither has reached the volume below, so a write of which that is thrown here has not happened.
@@ -19,7 +20,7 @@ public final class ThrottledVolume: Volume {
 
     private struct Drain {
         var count = 0
-        var waiter: CheckedContinuation<Void, Never>?
+        var waiters: [CheckedContinuation<Void, Never>] = []
         var last: ThrottleStatistics?
     }
 
@@ -46,7 +47,7 @@ public final class ThrottledVolume: Volume {
     public func serveElsewhere(_ service: ServiceElsewhere) { group.serveElsewhere(service, of: member) }
 
     /// Publishes what is not published with each request. Call it before metrics are collected.
-    public func publish() { meter?.publish(statistics) }
+    public func publish() { meter?.publish { statistics } }
 
     public var geometry: VolumeGeometry { base.geometry }
     public var stack: String { "throttled(\(base.stack))" }
@@ -82,7 +83,15 @@ public final class ThrottledVolume: Volume {
     }
 
     public func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
-        let outcome = try await admit(0)
+        do throws(StorageError) {
+            let outcome = try await admit(0)
+            defer { finish(outcome) }
+            return try await base.writeZeroes(range, options: member.isThrottled ? options.union(.fastOnly) : options)
+        } catch {
+            guard error.code == .notSupported, !options.contains(.fastOnly) else { throw error }
+        }
+        // They are bytes that are written.
+        let outcome = try await admit(range.count)
         defer { finish(outcome) }
         try await base.writeZeroes(range, options: options)
     }
@@ -93,15 +102,20 @@ public final class ThrottledVolume: Volume {
         try await base.extents(in: range)
     }
 
-    /// Lets go what waits, at once, and closes the volume below when it has ended.
-    public func close() async throws(StorageError) {
+    /// Lets go what waits, and holds up nothing any more: before the volume is closed, or whoever waits for its requests
+    /// to end would wait for its limits.
+    public func release() {
         let last = group.leave(member) { released in drain.withLock { $0.count = released } }
-        if let last {
-            drain.withLock { $0.last = last }
-            meter?.publish(last)
-            await released()
-            meter?.unpublish()
-        }
+        guard let last else { return }
+        drain.withLock { $0.last = last }
+        meter?.publish { last }
+        meter?.unpublish()
+    }
+
+    /// Releases what waits, and closes the volume below when that has ended.
+    public func close() async throws(StorageError) {
+        release()
+        await released()
         try await base.close()
     }
 
@@ -119,19 +133,21 @@ public final class ThrottledVolume: Volume {
         case .granted(isCounted: false), .cancelled, .timedOut: break
         case .granted(isCounted: true): group.finish()
         case .released:
-            let waiter = drain.withLock { drain in
+            let waiters = drain.withLock { drain in
                 drain.count -= 1
-                return drain.count == 0 ? drain.waiter.take() : nil
+                guard drain.count == 0 else { return [CheckedContinuation<Void, Never>]() }
+                defer { drain.waiters = [] }
+                return drain.waiters
             }
-            waiter?.resume()
+            for waiter in waiters { waiter.resume() }
         }
     }
 
-    /// Waits for the requests that `close` released.
+    /// Waits for the requests that were released.
     private func released() async {
         await withCheckedContinuation { continuation in
             let isDone = drain.withLock { drain in
-                if drain.count > 0 { drain.waiter = continuation }
+                if drain.count > 0 { drain.waiters.append(continuation) }
                 return drain.count == 0
             }
             if isDone { continuation.resume() }

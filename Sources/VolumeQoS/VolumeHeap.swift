@@ -40,6 +40,11 @@ struct VolumeHeap: Sendable {
         }
     }
 
+    /// Makes all keys smaller by `amount`, which leaves their order.
+    mutating func recede(by amount: UInt64) {
+        for index in entries.indices { entries[index].key -= min(entries[index].key, amount) }
+    }
+
     mutating func remove(_ volume: Int) {
         guard contains(volume) else { return }
         let place = Int(places[volume])

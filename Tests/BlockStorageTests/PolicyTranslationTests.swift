@@ -50,6 +50,15 @@ struct PolicyTranslationTests {
         #expect(short.differences.contains { $0.contains("no peak rate") })
     }
 
+    @Test("Numbers that QEMU and libvirt refuse are left out, and that is said")
+    func extremes() throws {
+        let policy = try QoSPolicy(maxIOPS: .max, maxBytesPerSecond: .max)
+        let translation = PolicyTranslation(policy, for: .qemu)
+        #expect(translation.settings.isEmpty && translation.differences.count >= 1)
+        let burst = PolicyTranslation(try QoSPolicy(maxIOPS: 100, burstIOPS: .max), for: .libvirt)
+        #expect(burst.settings.map(\.name) == ["total_iops_sec", "size_iops_sec"])
+    }
+
     @Test("What promises only is nothing to enforce, and that is said")
     func minimum() throws {
         for target in PolicyTranslation.Target.allCases {

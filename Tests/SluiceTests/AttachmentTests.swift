@@ -135,6 +135,10 @@ import VolumeQoS
         #expect((5_000_000...6_000_000).contains(credit))
         try await attachment.detach()
         #expect(try await host.catalog.burstCredit(of: fast("v")) >= credit)
+        let reader = try await host.attach(fast("v"), AttachOptions(mode: .readOnly))
+        #expect(reader.throttle?.volume.statistics.credit ?? .max < credit)
+        try await reader.detach()
+        #expect(try await host.catalog.burstCredit(of: fast("v")) >= credit)
         try await host.deleteVolume(fast("v"))
         #expect(try await host.catalog.burstCredit(of: fast("v")) == 0)
     }

@@ -118,6 +118,39 @@ struct QoSSchedulerTests {
         #expect(device.served.count == 3)
     }
 
+    @Test("What minimums missed while the device stood still is not made up for at the cost of those without one")
+    func stall() throws {
+        var device = VirtualDevice(capacityIOPS: 1000)
+        let promised = device.scheduler.add(try QoSPolicy(minIOPS: 500), now: 0)
+        let other = device.scheduler.add(.unlimited, now: 0)
+        for volume in [promised, other] { device.submit(volume, cost: 100, count: 10_000) }
+        device.run(until: second) { _ in nil }
+        // Nothing goes for ten seconds, in which 5000 operations were due.
+        device.now += 10 * second
+        let start = device.now
+        device.run(until: start + 2 * second) { _ in nil }
+        let amounts = [promised, other].map { device.amount(of: $0, in: start..<(start + 2 * second)) }
+        // Half is the minimum, and of the rest a share of 500 to 50.
+        #expect(abs(amounts[1] - 2 * 500 * 50 * 100 / 550) <= 1000, "\(amounts)")
+    }
+
+    @Test("Tags that run for years keep the shares, and the order of those behind")
+    func longRun() throws {
+        // Each request is a tag of twenty years.
+        var device = VirtualDevice()
+        let policies: [UInt64] = [1, 2]
+        for minimum in policies { _ = device.scheduler.add(try QoSPolicy(minIOPS: minimum), now: 0) }
+        let cost: Int64 = 1 << 36
+        for volume in 0..<2 { device.submit(volume, cost: cost, count: 4) }
+        var counts = [0, 0]
+        for _ in 0..<3000 {
+            guard case .grant(let grant) = device.scheduler.next(now: 0) else { break }
+            counts[grant.volume] += 1
+            device.submit(grant.volume, cost: cost)
+        }
+        #expect(abs(counts[0] - 1000) <= 2 && abs(counts[1] - 2000) <= 2, "\(counts)")
+    }
+
     @Test("A new policy holds at once, for waiting requests too, and mints no credit")
     func change() throws {
         var device = VirtualDevice()

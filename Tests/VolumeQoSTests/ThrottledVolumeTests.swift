@@ -107,6 +107,33 @@ struct ThrottledVolumeTests {
         try await volume.close()
     }
 
+    @Test("Released, a volume lets go what waits and holds up nothing any more, and is still open")
+    func release() async throws {
+        let volume = ThrottledVolume(MemoryVolume(size: 1 << 20), try QoSPolicy(maxIOPS: 1), in: group())
+        try await read(volume)
+        let task = Task { try await self.read(volume) }
+        await waiting(volume, 1)
+        volume.release()
+        try await task.value
+        for _ in 0..<10 { try await read(volume) }
+        volume.setPolicy(try QoSPolicy(maxIOPS: 1))
+        for _ in 0..<10 { try await read(volume) }
+        try await volume.close()
+    }
+
+    @Test("Zeros cost one operation where none has to be written, and their bytes where they have")
+    func zeroes() async throws {
+        let group = group(slots: 8)
+        let fast = ThrottledVolume(MemoryVolume(size: 4 << 20), .unlimited, in: group)
+        try await fast.writeZeroes(0..<(1 << 20))
+        try await fast.discard(0..<(1 << 20))
+        #expect(fast.statistics.normalisedOperations == 2)
+        let slow = ThrottledVolume(GatedVolume(), .unlimited, in: group)
+        try await slow.writeZeroes(0..<(1 << 20))
+        #expect(slow.statistics.normalisedOperations == 151)
+        await #expect(throws: StorageError.self) { try await slow.writeZeroes(0..<4096, options: .fastOnly) }
+    }
+
     @Test("A group's bound lets as many to the device as it says, and each that ends lets the next go")
     func slots() async throws {
         let gate = GatedVolume()
@@ -204,7 +231,7 @@ struct ThrottledVolumeTests {
     }
 }
 
-/// Lets reads end one by one.
+/// Lets reads end one by one, and has no fast way to write zeros.
 private final class GatedVolume: Volume {
     private struct State {
         var waiting: [CheckedContinuation<Void, Never>] = []
@@ -228,7 +255,9 @@ private final class GatedVolume: Volume {
     func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {}
     func flush() async throws(StorageError) {}
     func discard(_ range: Range<UInt64>) async throws(StorageError) {}
-    func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {}
+    func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
+        if options.contains(.fastOnly) { throw StorageError(.notSupported, "write zeros fast") }
+    }
     func extents(in range: Range<UInt64>) async throws(StorageError) -> [Extent] { [] }
     func close() async throws(StorageError) {}
 }
