@@ -373,10 +373,9 @@ public final class MemoryPool: StoragePool {
         return StagedMemoryTemplate(self, name, entry, claim)
     }
 
-    fileprivate func discard(_ claim: String) { reservations.withLock { _ = $0.removeValue(forKey: claim) } }
+    func discard(_ claim: String) { reservations.withLock { _ = $0.removeValue(forKey: claim) } }
 
-    fileprivate func publish(_ name: String, _ entry: Entry, _ claim: String) throws(StorageError) -> VolumeDescription
-    {
+    func publish(_ name: String, _ entry: Entry, _ claim: String) throws(StorageError) -> VolumeDescription {
         discard(claim)
         if defect == .secondTemplateOverwrites || defect == .templateIsVisibleEarly {
             entries.withLock { $0[name] = entry }
@@ -480,26 +479,6 @@ public final class MemoryPool: StoragePool {
         let code: StorageError.Code = defect == .missingIsAnInternalError ? .internalError : .notFound
         return StorageError(code, what, at: "\(self.name)/\(name)", why: "there is no such thing")
     }
-}
-
-private final class StagedMemoryTemplate: StagedTemplate {
-    private let pool: MemoryPool
-    private let name: String
-    private let entry: MemoryPool.Entry
-    private let claim: String
-
-    init(_ pool: MemoryPool, _ name: String, _ entry: MemoryPool.Entry, _ claim: String) {
-        self.pool = pool
-        self.name = name
-        self.entry = entry
-        self.claim = claim
-    }
-
-    var volume: any ResizableVolume { entry.contents }
-
-    func publish() throws(StorageError) -> VolumeDescription { try pool.publish(name, entry, claim) }
-
-    func discard() { pool.discard(claim) }
 }
 
 extension UInt64 {
