@@ -52,8 +52,8 @@
         /// stops reading behind the answer to its last request, and in a login behind every packet.
         func admit(_ kind: ISCSIPacket.Kind, _ what: String) throws(StorageError) -> Bool {
             let start = peek(ISCSIPacket.headerByteCount)
-            // The end of the connection is libiscsi's to notice.
-            if start.bytes.isEmpty { return true }
+            // The end of the connection is libiscsi's to notice, but what comes only now is not.
+            if start.bytes.isEmpty { return start.isLast }
             guard let header = ISCSIPacket(start.bytes) else {
                 if start.isLast { throw StorageError(.connectionLost, what, why: "the target has gone away") }
                 return false

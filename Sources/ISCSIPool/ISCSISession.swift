@@ -113,7 +113,8 @@
         func connect(_ address: String) throws(StorageError) {
             answer = nil
             self.address = address
-            guard unsafe iscsi_connect_async(context, address, Self.answered, reference) == 0 else {
+            guard unsafe context != nil, unsafe iscsi_connect_async(context, address, Self.answered, reference) == 0
+            else {
                 throw failure(.connectionLost, "connect")
             }
             let descriptor = unsafe dup(iscsi_get_fd(context))
@@ -125,14 +126,14 @@
 
         func logIn() throws(StorageError) {
             answer = nil
-            guard unsafe iscsi_login_async(context, Self.answered, reference) == 0 else {
+            guard unsafe context != nil, unsafe iscsi_login_async(context, Self.answered, reference) == 0 else {
                 throw failure(.connectionLost, "log in")
             }
         }
 
         func beginLogOut() throws(StorageError) {
             answer = nil
-            guard unsafe iscsi_logout_async(context, Self.answered, reference) == 0 else {
+            guard unsafe context != nil, unsafe iscsi_logout_async(context, Self.answered, reference) == 0 else {
                 throw failure(.connectionLost, "log out")
             }
         }
@@ -140,15 +141,17 @@
         /// Begins to end every command that the unit has, whosever it is. The answer is the target's response.
         func resetUnit() throws(StorageError) {
             answer = nil
+            guard unsafe context != nil else { throw failure(.connectionLost, "reset unit") }
             let result = unsafe iscsi_task_mgmt_lun_reset_async(
                 context, UInt32(lun),
                 { _, status, data, reference in
                     guard let reference = unsafe reference else { return }
                     // Sound: as in `answered`; the response is libiscsi's for the time of the call.
-                    let response = unsafe data?.assumingMemoryBound(to: UInt32.self).pointee
-                    let isAnswered = status == Int32(SCSI_STATUS_GOOD.rawValue)
-                    unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue().answer =
-                        isAnswered ? response.map { Int32(clamping: $0) } ?? -1 : -1
+                    var answer: Int32 = -1
+                    if status == Int32(SCSI_STATUS_GOOD.rawValue), let data = unsafe data {
+                        answer = unsafe Int32(clamping: data.load(as: UInt32.self))
+                    }
+                    unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue().answer = answer
                 }, reference)
             guard result == 0 else { throw failure(.connectionLost, "reset unit") }
         }
@@ -157,6 +160,7 @@
         func discover(into list: ISCSIDiscoveryList) throws(StorageError) {
             answer = nil
             list.session = self
+            guard unsafe context != nil else { throw failure(.connectionLost, "discover targets") }
             let result = unsafe iscsi_discovery_async(
                 context,
                 { _, status, data, reference in
@@ -174,6 +178,8 @@
         /// Gives a command to libiscsi, for `lun` or another unit; `service` sends it. False where the library takes no
         /// more.
         func send(_ command: ISCSICommand, to unit: UInt16? = nil) -> Bool {
+            // Whoever cleans up after a failure may come when the session has ended, which libiscsi does not look at.
+            guard unsafe context != nil else { return false }
             let request = command.request
             var block = request.block
             let direction =

@@ -191,6 +191,20 @@
             #expect(fake.keyCount == 0)
         }
 
+        @Test(
+            "can be left to open by a task that is cancelled, or late, while it takes the unit", arguments: [5, 6, 0])
+        func lateWhileTaking(_ action: Int) async throws {
+            let fake = ReservingTarget()
+            let target = try await FakeTarget { request in
+                let isHeld = request.command == 0x5f && request.header[33] == (action == 5 ? 1 : UInt8(action))
+                return isHeld || action == 0 && request.command == 0x5e ? .silence : fake.reply(request)
+            }
+            let error = await failure {
+                _ = try await target.open(deadline: .seconds(1), attachment: .exclusive)
+            }
+            #expect(error?.isRetryable == true, "\(String(describing: error))")
+        }
+
         @Test("leaves no key behind when it cannot be opened")
         func cleansUp() async throws {
             let fake = ReservingTarget()
