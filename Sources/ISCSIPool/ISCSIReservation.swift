@@ -11,6 +11,8 @@
         let path: ISCSIPath
         /// The target may have our key.
         private let isRegistered = Locked(false)
+        /// The target keeps reservations when it loses power.
+        private let survivesPowerLoss = Locked(false)
 
         init(_ target: ISCSITarget, _ path: ISCSIPath) {
             key = SCSIReservationKey(initiator: target.initiatorName, nonce: .random(in: 1...UInt16.max))
@@ -24,7 +26,7 @@
             // Our own is there after an attempt by another portal.
             if hasOthers(before), !preempt { throw held(before) }
             isRegistered.withLock { $0 = true }
-            try await session.reserve(.registerAndIgnoreExistingKey, 0, key.number)
+            try await register(session)
             do throws(StorageError) {
                 var registered = try await session.reservationKeys()
                 if hasOthers(registered) {
@@ -64,10 +66,11 @@
         func resume(_ session: ISCSISession) async throws(StorageError) {
             let found = try await session.reservationKeys()
             let isOurs = found.keys.contains(key.number)
-            // A target that was started anew, and that nobody has reserved since.
-            let isFresh = found.keys.isEmpty && found.generation == 0
+            // A target that was started anew, and that nobody has reserved since. Who had it before nobody knows, but
+            // where keys are kept none of ours means that another took it away.
+            let isFresh = found.keys.isEmpty && found.generation == 0 && !survivesPowerLoss.withLock { $0 }
             guard isOurs || isFresh else { throw fenced(found) }
-            try await session.reserve(.registerAndIgnoreExistingKey, 0, key.number)
+            try await register(session)
             var registered = try await session.reservationKeys()
             if registered.keys.count > 1, !hasOthers(registered) {
                 // Some targets keep the key of a session that is gone beside that of its successor.
@@ -90,6 +93,18 @@
                 .persistentReserveOut(.register, type: SCSIReservation.type),
                 SCSIReservation.parameters(key.number, 0)
             )
+        }
+
+        /// Registers our key, to be kept when the target loses power where it can do that.
+        private func register(_ session: ISCSISession) async throws(StorageError) {
+            do throws(StorageError) {
+                try await session.reserve(.registerAndIgnoreExistingKey, 0, key.number, survivesPowerLoss: true)
+                survivesPowerLoss.withLock { $0 = true }
+            } catch {
+                guard error.code == .notSupported else { throw error }
+                try await session.reserve(.registerAndIgnoreExistingKey, 0, key.number)
+                survivesPowerLoss.withLock { $0 = false }
+            }
         }
 
         private func preempt(_ session: ISCSISession, _ found: SCSIReservation.Keys) async throws(StorageError) {
@@ -130,11 +145,11 @@
 
         /// Does one action about a reservation, with our key and the one that it is about.
         fileprivate func reserve(
-            _ action: SCSICommand.ReservationAction, _ key: UInt64, _ other: UInt64
+            _ action: SCSICommand.ReservationAction, _ key: UInt64, _ other: UInt64, survivesPowerLoss: Bool = false
         ) async throws(StorageError) {
             let answer = try await attempt(
                 .persistentReserveOut(action, type: SCSIReservation.type),
-                sending: SCSIReservation.parameters(key, other))
+                sending: SCSIReservation.parameters(key, other, survivesPowerLoss: survivesPowerLoss))
             if case .refused(let status) = answer { throw status.error("attach volume", at: "") }
         }
 

@@ -224,8 +224,9 @@
         /// Gives up the exclusive use.
         private func release() async throws(StorageError) {
             guard let (request, parameters) = reservation?.release else { return }
+            let due = link.deadline.due
             while true {
-                let command = link.command(request)
+                let command = ISCSICommand(request, due: due)
                 unsafe command.add(parameters.rawBytes.pinned)
                 let outcome = await link.perform(command)
                 // Whether a lost session did it or not, the next has our key again.

@@ -8,12 +8,14 @@
         static let type: UInt8 = 7
         static let byteCount: UInt16 = 8 + 8 * 256
 
-        /// The parameters of PERSISTENT RESERVE OUT: our key, and the one that the action is about.
-        static func parameters(_ key: UInt64, _ other: UInt64) -> [UInt8] {
+        /// The parameters of PERSISTENT RESERVE OUT: our key, the one that the action is about, and whether the target
+        /// is to keep what is registered when it loses power.
+        static func parameters(_ key: UInt64, _ other: UInt64, survivesPowerLoss: Bool = false) -> [UInt8] {
             var parameters = [UInt8](repeating: 0, count: 24)
             var bytes = parameters.mutableRawBytes
             bytes.storeBigEndian(key, at: 0)
             bytes.storeBigEndian(other, at: 8)
+            if survivesPowerLoss { bytes.storeBigEndian(UInt8(1), at: 20) }
             return parameters
         }
 

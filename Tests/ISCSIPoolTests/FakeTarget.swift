@@ -206,13 +206,27 @@
     /// The reservations of a fake target, of any number of portals.
     final class ReservingTarget: Sendable {
         private let keys = Locked<[[UInt8]]>([])
+        private let generation = Locked(UInt8(1))
+        private let keepsKeys: Bool
+
+        /// Whether the target says that it keeps keys when it loses power.
+        init(keepsKeys: Bool = true) { self.keepsKeys = keepsKeys }
+
+        /// Forgets all keys, as a target that is started anew.
+        func forget() {
+            keys.withLock { $0 = [] }
+            generation.withLock { $0 = 0 }
+        }
 
         var keyCount: Int { keys.withLock { $0.count } }
 
         func reply(_ request: FakeTarget.Request) -> FakeTarget.Reply {
             switch (request.command, request.header[33] & 0x1f) {
             case (0x5e, 0):
-                return keys.withLock { .data([0, 0, 0, 1, 0, 0, 0, UInt8($0.count * 8)] + $0.joined()) }
+                let generation = generation.withLock { $0 }
+                return keys.withLock { .data([0, 0, 0, generation, 0, 0, 0, UInt8($0.count * 8)] + $0.joined()) }
+            case (0x5f, 6) where !keepsKeys && request.data[20] & 1 != 0:
+                return .status(2, sense: FakeTarget.sense(5, 0x2600))
             case (0x5f, 6):
                 keys.withLock { keys in
                     let key = Array(request.data[8..<16])

@@ -191,6 +191,18 @@
             #expect(fake.keyCount == 0)
         }
 
+        @Test("is not taken again where keys are kept, and ours is gone", arguments: [true, false])
+        func forgottenKeys(_ keepsKeys: Bool) async throws {
+            let fake = ReservingTarget(keepsKeys: keepsKeys)
+            let target = try await FakeTarget { fake.reply($0) }
+            let volume = try await target.open(attachment: .exclusive)
+            fake.forget()
+            volume.link.breakSession()
+            let error = await failure { try await volume.fill(1, 0..<512) }
+            #expect(error?.code == (keepsKeys ? .fenced : nil), "\(String(describing: error))")
+            _ = try? await volume.close()
+        }
+
         @Test(
             "can be left to open by a task that is cancelled, or late, while it takes the unit", arguments: [5, 6, 0])
         func lateWhileTaking(_ action: Int) async throws {
@@ -203,6 +215,31 @@
                 _ = try await target.open(deadline: .seconds(1), attachment: .exclusive)
             }
             #expect(error?.isRetryable == true, "\(String(describing: error))")
+        }
+
+        @Test("closes within its deadline when every session is lost that is to give up the key")
+        func releaseIsBounded() async throws {
+            let fake = ReservingTarget()
+            let target = try await FakeTarget { request in
+                request.command == 0x5f && request.header[33] == 0 ? .end : fake.reply(request)
+            }
+            let volume = try await target.open(deadline: .seconds(10), attachment: .exclusive)
+            let error = await failure { try await volume.close() }
+            #expect(error?.isRetryable == true, "\(String(describing: error))")
+        }
+
+        @Test("leaves a target alone for a while that takes sessions, and no command")
+        func leavesAlone() async throws {
+            let sessions = Counter()
+            let target = try await FakeTarget { request in
+                if request.operation == FakeTarget.Request.login { _ = sessions.next() }
+                return request.command == 0x28 ? .end : .asUsual
+            }
+            let volume = try await target.open(deadline: .seconds(4))
+            let error = await failure { _ = try await volume.bytes(at: 0, count: 512) }
+            #expect(error?.isRetryable == true, "\(String(describing: error))")
+            // Two packets for each login, of which there is one each 25 ms at first, and then one each 250 ms.
+            #expect(sessions.next() < 100)
         }
 
         @Test("leaves no key behind when it cannot be opened")
@@ -276,7 +313,7 @@
         @Test("waits as long as anybody asks")
         func longDeadline() async throws {
             let target = try await FakeTarget { _ in .asUsual }
-            let volume = try await target.open(deadline: .seconds(1 << 50))
+            let volume = try await target.open(deadline: .seconds(1 << 60))
             try await volume.fill(1, 0..<512)
             try await volume.close()
         }
