@@ -39,6 +39,7 @@ let package = Package(
         .library(name: "QCOW2", targets: ["QCOW2"]),
         .library(name: "RBDPool", targets: ["RBDPool"]),
         .library(name: "ISCSIPool", targets: ["ISCSIPool"]),
+        .library(name: "TGTControl", targets: ["TGTControl"]),
         .library(name: "Templates", targets: ["Templates"]),
         .library(name: "VolumeQoS", targets: ["VolumeQoS"]),
         .library(name: "QoSSimulator", targets: ["QoSSimulator"]),
@@ -89,10 +90,11 @@ let package = Package(
             [
                 "BlockStorage", "IORuntime", systemPackage, .target(name: "CRBD", condition: .when(traits: ["RBD"])),
             ]),
+        module("TGTControl", ["BlockStorage", "IORuntime", systemPackage]),
         module(
             "ISCSIPool",
             [
-                "BlockStorage", "IORuntime", systemPackage,
+                "TGTControl", "BlockStorage", "IORuntime", systemPackage,
                 .target(name: "CISCSI", condition: .when(traits: ["ISCSI"])),
             ]),
         module(
@@ -142,10 +144,11 @@ let package = Package(
                 "BlockStorage", "IORuntime", "StorageConformance", systemPackage,
                 .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
             ]),
+        tests("TGTControlTests", ["TGTControl", "BlockStorage", "IORuntime"]),
         tests(
             "ISCSIPoolTests",
             [
-                "BlockStorage", "IORuntime", systemPackage,
+                "TGTControl", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
                 .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
             ]),
         tests(

@@ -1,0 +1,166 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+
+    /// How units come to be and change, in steps that a crash may stop at.
+    extension ISCSIPool {
+        /// The keys of an intent's details.
+        enum Detail {
+            /// What stands in the marks of the units and snapshots that the operation makes or changes.
+            static let ticket = "ticket"
+            /// The process that does it.
+            static let process = "process"
+        }
+
+        /// Runs `body` with a new ticket, after it is recorded what is going to happen. When it fails, what it did is
+        /// undone.
+        func recording<Result: Sendable>(
+            _ operation: String, of volume: String, _ body: (_ ticket: String) async throws(StorageError) -> Result
+        ) async throws(StorageError) -> Result {
+            let intent = intent(operation, of: volume)
+            let token = try await options.intents?.begin(intent)
+            let result: Result
+            do throws(StorageError) {
+                result = try await body(intent.details[Detail.ticket] ?? "")
+            } catch {
+                // Where that fails too, the intent stays: whoever finds it tries again.
+                try? await undo(intent, token)
+                throw error
+            }
+            try await end(token)
+            return result
+        }
+
+        func intent(_ operation: String, of volume: String) -> Intent {
+            var details = [Detail.ticket: Self.unique()]
+            details[Detail.process] = ProcessIdentity.current()?.text
+            return Intent(operation: operation, pool: name, volume: volume, details: details)
+        }
+
+        func undo(_ intent: Intent, _ token: IntentToken?) async throws(StorageError) {
+            try await uncancelled { () async throws(StorageError) in
+                try await self.recover(intent)
+                if let token { try await self.options.intents?.end(token) }
+            }
+        }
+
+        func end(_ token: IntentToken?) async throws(StorageError) {
+            guard let token else { return }
+            try await uncancelled { () async throws(StorageError) in try await self.options.intents?.end(token) }
+        }
+
+        /// A mark for a unit that is made now.
+        func mark(
+            _ name: String, _ kind: LUNMark.Kind, _ ticket: String, _ provisioning: ProvisioningType = .thin
+        ) -> LUNMark {
+            var mark = LUNMark(name: name, kind: kind, phase: .building, provisioning: provisioning)
+            mark.ticket = ticket
+            mark.process = ProcessIdentity.current()
+            return mark
+        }
+
+        /// Builds a volume: `make` has the array make its unit, `finish` does the rest with it before it gets its name.
+        ///
+        /// Throws `alreadyExists` when the name is taken, and `quotaExceeded`.
+        func build(
+            _ operation: String, _ name: String, size: UInt64, _ qos: QoSPolicy?,
+            _ provisioning: ProvisioningType = .thin, source: LUNMark.Source? = nil,
+            make: (LUNRequest) async throws(StorageError) -> LUN,
+            finish: (LUN) async throws(StorageError) -> Void
+        ) async throws(StorageError) {
+            let what = "\(operation) volume"
+            let size = try rounded(size, what, name)
+            let qos = try completed(qos, what, name)
+            try await checkRoom(
+                Provisioned(bytes: size, minIOPS: qos?.minIOPS ?? 0), for: name, what, of: name)
+            try await recording(operation, of: name) { (ticket) async throws(StorageError) in
+                var mark = mark(name, .volume, ticket, provisioning)
+                mark.source = source
+                // What is too long for the array is found before there is anything.
+                _ = try mark.text()
+                let unit = try await make(LUNRequest(size: size, qos: qos, mark: mark))
+                try await contend(unit, for: name, what, of: name)
+                try await finish(unit)
+                try await publish(unit)
+            }
+        }
+
+        /// Makes a unit that is complete, and has the right to its name, visible.
+        func publish(_ unit: LUN) async throws(StorageError) {
+            guard let mark = unit.mark else { return }
+            var ready = mark
+            ready.phase = .ready
+            ready.newName = nil
+            (ready.ticket, ready.process) = (nil, nil)
+            let (id, change) = (unit.id, LUNChange(mark: ready, expected: .some(mark)))
+            try await uncancelled { () async throws(StorageError) in
+                _ = try await self.provisioner.change(id, change)
+            }
+        }
+
+        /// Marks a volume for what is about to be done to it, under a ticket that an intent has. What another host is
+        /// doing to it is waited for.
+        func begin(
+            _ unit: LUN, _ ticket: String, _ what: String, _ change: (inout LUNMark) -> Void
+        ) async throws(StorageError) -> LUN {
+            guard let old = unit.mark else {
+                throw failure(.invalidArgument, what, unit.name, "it was put there by something else: adopt it first")
+            }
+            let current = try await settled(unit, old, what)
+            guard let mark = current.mark else { return current }
+            var new = mark
+            change(&new)
+            new.ticket = ticket
+            new.process = ProcessIdentity.current()
+            _ = try new.text()
+            return try await provisioner.change(current.id, LUNChange(mark: new, expected: .some(mark)))
+        }
+
+        /// The unit when nobody is at work on it.
+        private func settled(
+            _ unit: LUN, _ mark: LUNMark, _ what: String
+        ) async throws(StorageError) -> LUN {
+            let end = ContinuousClock.now + options.deadline
+            var unit = unit
+            while unit.mark?.ticket != nil {
+                let who = unit.mark?.process
+                if who?.isDead == true {
+                    try await settle(unit)
+                } else if ContinuousClock.now > end || Task.isCancelled {
+                    throw failure(
+                        .busy, what, mark.name, "another operation on it is under way\(who.map { ": \($0)" } ?? "")")
+                } else {
+                    await IOExecutor.sleep(for: .milliseconds(10))
+                }
+                guard let now = try await provisioner.unit(unit.id), now.mark?.name == mark.name,
+                    now.mark?.phase != .building
+                else { throw failure(.conflict, what, mark.name, "it was replaced at this moment") }
+                unit = now
+            }
+            guard unit.mark?.phase == .ready else {
+                throw failure(.conflict, what, mark.name, "it was deleted at this moment")
+            }
+            return unit
+        }
+
+        /// Takes the ticket back: what was to be done is done, with what `change` does to the mark, and at once what
+        /// `with` does to the unit.
+        @discardableResult
+        func finish(
+            _ unit: LUN, with: LUNChange = LUNChange(), _ change: (inout LUNMark) -> Void = { _ in }
+        ) async throws(StorageError) -> LUN {
+            guard let mark = unit.mark else { return unit }
+            var new = mark
+            change(&new)
+            (new.ticket, new.process, new.newName) = (nil, nil, nil)
+            (new.promisedBytes, new.promisedIOPS, new.isReverting) = (nil, nil, nil)
+            var whole = with
+            whole.mark = new
+            whole.expected = .some(mark)
+            let (id, final) = (unit.id, whole)
+            return try await uncancelled { () async throws(StorageError) in
+                try await self.provisioner.change(id, final)
+            }
+        }
+    }
+#endif

@@ -1,0 +1,122 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+
+    extension ISCSIPool {
+        public func createVolume(
+            _ name: String, _ request: CreateRequest
+        ) async throws(StorageError) -> VolumeDescription {
+            let what = "create volume"
+            try VolumeName.check(name)
+            let size = try rounded(request.size, what, name)
+            let qos = try completed(request.qos, what, name)
+            return try await createOnce(name, what) { existing in
+                existing.format == request.format && existing.virtualSize == size
+                    && existing.provisioning == request.provisioning && existing.template == nil
+                    && (request.qos == nil || existing.qos == qos)
+            } create: { () async throws(StorageError) in
+                try checkFormat(request.format, what, name)
+                try await create(name, size, request)
+            }
+        }
+
+        /// Creates a volume unless the same one exists, also if another host creates it at the same time.
+        func createOnce(
+            _ name: String, _ what: String, isSame: (VolumeDescription) -> Bool,
+            create: () async throws(StorageError) -> Void
+        ) async throws(StorageError) -> VolumeDescription {
+            try await names.withName(name) { () async throws(StorageError) in
+                let end = ContinuousClock.now + options.deadline
+                while true {
+                    if try await findIfPresent(name) != nil {
+                        let existing = try await describeVolume(name)
+                        guard existing.isManaged, !existing.isTemplate, isSame(existing) else { throw taken(name) }
+                        return existing
+                    }
+                    do throws(StorageError) {
+                        try await create()
+                        return try await describeVolume(name)
+                    } catch {
+                        // Another host may be making the same one just now: then there is no other room to ask for.
+                        guard error.code == .alreadyExists || error.code == .quotaExceeded else { throw error }
+                        let isThere = try await findIfPresent(name) != nil
+                        if !isThere, error.code == .quotaExceeded || ContinuousClock.now > end { throw error }
+                    }
+                    await IOExecutor.sleep(for: .milliseconds(Int.random(in: 5...50)))
+                }
+            }
+        }
+
+        private func create(
+            _ name: String, _ size: UInt64, _ request: CreateRequest
+        ) async throws(StorageError) {
+            if request.provisioning == .fat {
+                let capacity = try await provisioner.capacity()
+                let available = capacity.bytes - min(capacity.bytes, capacity.used)
+                guard size <= available else {
+                    throw failure(
+                        .noSpace, "create volume", name,
+                        "\(size) bytes are to be allocated and \(available) are available")
+                }
+            }
+            try await build("create", name, size: size, request.qos, request.provisioning) {
+                (request) async throws(StorageError) in
+                try await provisioner.create(request)
+            } finish: { (unit) async throws(StorageError) in
+                if request.provisioning == .fat { try await allocate(0..<unit.size, of: unit) }
+            }
+        }
+
+        /// Writes zeros that are stored, in parts each of which has the deadline, to a unit that nobody else has.
+        func allocate(_ range: Range<UInt64>, of unit: LUN) async throws(StorageError) {
+            let volume = try await connect(unit, .shared, isReadOnly: false)
+            try await closing(volume) { () async throws(StorageError) in
+                try await Self.allocate(range, of: volume)
+            }
+        }
+
+        static func allocate(_ range: Range<UInt64>, of volume: any Volume) async throws(StorageError) {
+            var start = range.lowerBound
+            while start < range.upperBound {
+                let end = min(range.upperBound, start + 16 << 20)
+                try await volume.writeZeroes(start..<end, options: .keepAllocated)
+                start = end
+            }
+            try await volume.flush()
+        }
+
+        func checkFormat(_ format: VolumeFormat, _ what: String, _ name: String) throws(StorageError) {
+            guard formats.contains(format) else {
+                throw failure(.notSupported, what, name, "the volumes of this pool are raw")
+            }
+        }
+
+        public func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription {
+            let what = "adopt volume"
+            try VolumeName.check(name)
+            return try await names.withName(name) { () async throws(StorageError) in
+                let unit = try await find(name, what)
+                if let mark = unit.mark {
+                    guard mark.format == format else {
+                        throw failure(.alreadyExists, what, name, "it is managed, and \(mark.format)")
+                    }
+                    return try await describeVolume(name)
+                }
+                try checkFormat(format, what, name)
+                try await checkRoom(
+                    Provisioned(bytes: unit.size, minIOPS: unit.qos?.minIOPS ?? 0), for: nil, what, of: name)
+                try await recording("adopt", of: name) { (ticket) async throws(StorageError) in
+                    // Ready from the first moment on: nothing of it may be undone but the mark.
+                    var mark = LUNMark(name: name, format: format)
+                    mark.ticket = ticket
+                    mark.process = ProcessIdentity.current()
+                    (mark.promisedBytes, mark.promisedIOPS) = (unit.size, unit.qos?.minIOPS ?? 0)
+                    let adopted = try await provisioner.change(
+                        unit.id, LUNChange(mark: mark, expected: .some(nil)))
+                    try await finish(adopted)
+                }
+                return try await describeVolume(name)
+            }
+        }
+    }
+#endif

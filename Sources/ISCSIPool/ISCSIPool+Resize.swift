@@ -1,0 +1,76 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+
+    extension ISCSIPool {
+        public func resizeVolume(_ name: String, to size: UInt64, allowShrink: Bool) async throws(StorageError) {
+            let what = "resize volume"
+            try VolumeName.check(name)
+            _ = try await find(name, what)
+            let size = try rounded(size, what, name)
+            try await names.withName(name) { () async throws(StorageError) in
+                let (unit, mark) = try await findVolume(name, what)
+                if size == unit.size { return }
+                guard size > unit.size else {
+                    // What was asked for may be the size that it has, rounded.
+                    throw failure(
+                        allowShrink ? .notSupported : .invalidArgument, what, name,
+                        "it has \(unit.size) bytes, and no array takes back what it gave")
+                }
+                let old = unit.size
+                let grown = try await grow(unit, to: size, name)
+                if mark.provisioning == .fat {
+                    if let writer = attachments.writer(unit.id) {
+                        try await Self.allocate(old..<size, of: writer)
+                    } else {
+                        try await allocate(old..<size, of: grown)
+                    }
+                }
+            }
+        }
+
+        /// Grows a unit where its room is free; who has it open in this process sees it at once.
+        @discardableResult
+        func grow(_ unit: LUN, to size: UInt64, _ name: String) async throws(StorageError) -> LUN {
+            let what = "resize volume"
+            let extra = size - min(size, unit.size)
+            try await checkRoom(Provisioned(bytes: extra), for: nil, what, of: name)
+            let grown = try await recording("resize", of: name) { (ticket) async throws(StorageError) in
+                let begun = try await begin(unit, ticket, what) { $0.promisedBytes = extra }
+                guard begun.size < size else { return try await finish(begun) }
+                try await contend(begun, for: nil, what, of: name)
+                return try await finish(begun, with: LUNChange(size: size))
+            }
+            try await attachments.writer(unit.id)?.rescan()
+            return grown
+        }
+
+        public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
+            let what = "set QoS"
+            try VolumeName.check(volume)
+            let policy = try completed(policy, what, volume)
+            try await names.withName(volume) { () async throws(StorageError) in
+                let unit = try await findManaged(volume, what)
+                guard unit.mark?.kind == .volume else {
+                    throw failure(.invalidArgument, what, volume, "it is a template")
+                }
+                if unit.qos == policy { return }
+                let change = LUNChange(qos: policy.map { .policy($0) } ?? LUNChange.Policy.none)
+                let (new, old) = (policy?.minIOPS ?? 0, unit.qos?.minIOPS ?? 0)
+                let extra = new - min(new, old)
+                try await checkRoom(Provisioned(minIOPS: extra), for: nil, what, of: volume)
+                try await recording("set QoS", of: volume) { (ticket) async throws(StorageError) in
+                    let begun = try await begin(unit, ticket, what) { $0.promisedIOPS = extra }
+                    if extra > 0 { try await contend(begun, for: nil, what, of: volume) }
+                    try await finish(begun, with: change)
+                }
+            }
+        }
+
+        public func checkVolume(_ name: String, repair: CheckRepair) async throws(StorageError) -> CheckReport {
+            _ = try await findManaged(name, "check volume")
+            // The array looks after its blocks, and a raw volume has nothing else.
+            return CheckReport()
+        }
+    }
+#endif

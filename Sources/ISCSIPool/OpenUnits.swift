@@ -1,0 +1,76 @@
+#if ISCSI
+    import BlockStorage
+    import IORuntime
+
+    /// The units that this process has open: one writer, or readers.
+    final class OpenUnits: Sendable {
+        private struct Entry {
+            weak var writer: UnitVolume?
+            var readers: [Reader] = []
+            /// Openings that have not succeeded or failed yet.
+            var pendingWriter = false
+            var pendingReaders = 0
+
+            struct Reader {
+                weak var volume: UnitVolume?
+            }
+
+            var hasWriter: Bool { pendingWriter || writer?.isOpen == true }
+            var readerCount: Int { pendingReaders + readers.count { $0.volume?.isOpen == true } }
+        }
+
+        private let entries = Locked<[LUN.ID: Entry]>([:])
+
+        /// Whether the unit may be opened now; if so, `end` must follow.
+        func begin(_ id: LUN.ID, _ mode: OpenMode) -> Bool {
+            entries.withLock { entries in
+                var entry = entries[id] ?? Entry()
+                if entry.hasWriter { return false }
+                switch mode {
+                case .readOnly: entry.pendingReaders += 1
+                case .exclusive:
+                    if entry.readerCount > 0 { return false }
+                    entry.pendingWriter = true
+                }
+                entries[id] = entry
+                return true
+            }
+        }
+
+        /// What was begun has opened the unit, or (nil) failed.
+        func end(_ id: LUN.ID, _ mode: OpenMode, _ volume: UnitVolume?) {
+            entries.withLock { entries in
+                var entry = entries[id] ?? Entry()
+                switch mode {
+                case .readOnly:
+                    entry.pendingReaders -= 1
+                    entry.readers.removeAll { $0.volume?.isOpen != true }
+                    if let volume { entry.readers.append(Entry.Reader(volume: volume)) }
+                case .exclusive:
+                    entry.pendingWriter = false
+                    entry.writer = volume
+                }
+                entries[id] = entry
+                entries = entries.filter { $0.value.hasWriter || $0.value.readerCount > 0 }
+            }
+        }
+
+        /// The volume that is open for writing. It may close at any time.
+        func writer(_ id: LUN.ID) -> UnitVolume? {
+            entries.withLock { entries in
+                guard let volume = entries[id]?.writer, volume.isOpen else { return nil }
+                return volume
+            }
+        }
+
+        /// Whether this process has the unit open, in any mode.
+        func isOpen(_ id: LUN.ID) -> Bool {
+            entries.withLock { entries in entries[id].map { $0.hasWriter || $0.readerCount > 0 } ?? false }
+        }
+
+        /// Whether this process has the unit open, or opens it, to read.
+        func isShared(_ id: LUN.ID) -> Bool {
+            entries.withLock { entries in entries[id].map { $0.readerCount > 0 } ?? false }
+        }
+    }
+#endif

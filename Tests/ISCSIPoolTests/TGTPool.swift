@@ -1,0 +1,37 @@
+#if ISCSI
+    import BlockStorage
+    import Foundation
+    import IORuntime
+    import TGTControl
+
+    @testable import ISCSIPool
+
+    /// A tgtd of a test's own, with a directory for a pool's units.
+    final class TestPool: Sendable {
+        let daemon: TestTarget
+        let directory: String
+
+        init() throws {
+            daemon = try TestTarget("--luns", "0")
+            directory = "\(daemon.directory)/pool"
+            try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
+        }
+
+        var control: TGTControl { TGTControl(path: "\(daemon.directory)/tgtd.0", deadline: .seconds(60)) }
+
+        func provisioner() async throws(StorageError) -> TGTProvisioner {
+            try await TGTProvisioner.open(
+                portal: daemon.description.portals[0], control: control, directory: directory, deadline: .seconds(60))
+        }
+
+        /// The pool as a host sees it that is called so.
+        func open(
+            host: String = "host-a", _ change: (inout ISCSIPool.Options) -> Void = { _ in }
+        ) async throws(StorageError) -> ISCSIPool {
+            var options = ISCSIPool.Options(initiatorName: "iqn.2026-01.org.sluice:\(host)")
+            options.deadline = .seconds(60)
+            change(&options)
+            return try await ISCSIPool.open("p", provisioner: try await provisioner(), options: options)
+        }
+    }
+#endif
