@@ -57,20 +57,18 @@ private final class BenchmarkJob: @unchecked Sendable {
     private var offsets: OffsetGenerator
     private var result = BenchmarkResult()
     private var sent: UInt64 = 0
+    /// Workers whose buffers are not filled yet: the time runs when all are.
+    private var unprepared: Int
     private var start: UInt64 = 0
     private var end: UInt64 = .max
     private var failure: StorageError?
 
     init(_ plan: BenchmarkPlan, size: UInt64, index: Int, _ clock: any ThrottleClock) {
-        (self.plan, self.clock) = (plan, clock)
+        (self.plan, self.clock, unprepared) = (plan, clock, plan.depth)
         offsets = OffsetGenerator(plan, size: size, job: index)
     }
 
     func run(on volume: any Volume) async throws(StorageError) -> BenchmarkResult {
-        start = clock.now()
-        if let runtime = plan.runtime {
-            end = start.addingSaturating(UInt64(clamping: Int64(runtime / .nanoseconds(1))))
-        }
         await withDiscardingTaskGroup { group in
             for index in 0..<plan.depth {
                 group.addTask { await self.work(on: volume, worker: index) }
@@ -81,9 +79,19 @@ private final class BenchmarkJob: @unchecked Sendable {
         return result
     }
 
+    private func startClock() {
+        start = clock.now()
+        if let runtime = plan.runtime {
+            end = start.addingSaturating(UInt64(clamping: Int64(runtime / .nanoseconds(1))))
+        }
+    }
+
     private func work(on volume: any Volume, worker: Int) async {
         var buffer = IOBuffer(byteCount: Int(plan.blockSize))
         if plan.pattern.writes { buffer.fillWithNoise(seed: plan.seed &+ UInt64(worker)) }
+        unprepared -= 1
+        if unprepared == 0 { startClock() }
+        while unprepared > 0 { await Task.yield() }
         let options: WriteOptions = plan.isDurable ? .forceUnitAccess : []
         do throws(StorageError) {
             while failure == nil, sent < plan.count ?? .max {
