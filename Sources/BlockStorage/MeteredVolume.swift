@@ -61,6 +61,18 @@ public final class MeteredVolume: Volume {
         }
     }
 
+    public func read(
+        into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64
+    ) async throws(StorageError) {
+        let start = reads.begin()
+        do {
+            try await base.read(into: &buffer, part, at: offset)
+            reads.end(part.count, since: start)
+        } catch {
+            throw reads.end(error, since: start)
+        }
+    }
+
     public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
         let start = writes.begin()
         do {

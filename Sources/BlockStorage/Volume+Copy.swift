@@ -195,11 +195,10 @@ struct VolumeCopy: Sendable {
     private func fill(
         _ buffer: inout IOBuffer, from volume: any Volume, _ range: Range<UInt64>
     ) async throws(StorageError) {
+        try await volume.read(into: &buffer, 0..<range.count, at: range.lowerBound)
         var bytes = buffer.mutableBytes
         var rest = bytes._mutatingExtracting(droppingFirst: range.count)
         rest.zero()
-        var target = bytes._mutatingExtracting(first: range.count)
-        try await volume.read(into: &target, at: range.lowerBound)
     }
 
     /// Only the last piece of a source ends inside a block; the destination has all of that block.

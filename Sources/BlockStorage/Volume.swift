@@ -19,6 +19,12 @@ public protocol Volume: Sendable {
     /// Fills `buffer` with the bytes at `offset`.
     func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError)
 
+    /// Fills `part` of `buffer` with the bytes at `offset`; the rest of the buffer is unspecified then.
+    ///
+    /// A volume whose requests may outlive their callers gives the memory that it has read into in exchange, and so saves
+    /// a copy.
+    func read(into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64) async throws(StorageError)
+
     /// Writes `bytes` at `offset`.
     func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError)
 
@@ -178,6 +184,14 @@ extension Volume {
     /// Makes `range` read as zeros; durable after the next flush.
     public func writeZeroes(_ range: Range<UInt64>) async throws(StorageError) {
         try await writeZeroes(range, options: [])
+    }
+
+    public func read(
+        into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64
+    ) async throws(StorageError) {
+        var bytes = buffer.mutableBytes
+        var target = bytes._mutatingExtracting(part)
+        try await read(into: &target, at: offset)
     }
 
     public func readv(_ vector: IOVector) async throws(StorageError) {

@@ -31,12 +31,13 @@
         let call: Call
         /// On `MonotonicTime`'s scale.
         let due: UInt64
-        // Sound: librbd writes into it until the request is done, and the caller reads it only after that.
-        let buffer: IOBuffer
+        // Sound: librbd writes into it until the request is done, and the caller uses it only after that.
+        private(set) var buffer: IOBuffer
+        let bufferByteCount: Int
         private let state = Locked(State.pending)
 
         init(_ call: Call, due: UInt64, byteCount: Int = 0) {
-            (self.call, self.due) = (call, due)
+            (self.call, self.due, bufferByteCount) = (call, due, byteCount)
             buffer = IOBuffer(byteCount: byteCount)
         }
 
@@ -45,6 +46,9 @@
             // Sound: the memory lives as long as this request.
             bytes.copy(from: unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(buffer.memory)))
         }
+
+        /// Gives what a finished request has read, in exchange for a buffer of the same size.
+        func exchange(_ other: inout IOBuffer) { swap(&buffer, &other) }
 
         /// Whether nobody waits any more, for whatever reason.
         var isAbandoned: Bool {

@@ -158,7 +158,7 @@
                         if request.call.isChange { state.lateChanges += 1 }
                     }
                     state.abandonedBytes = state.inFlight.values.reduce(0) { sum, request in
-                        request.isAbandoned ? sum + request.buffer.byteCount : sum
+                        request.isAbandoned ? sum + request.bufferByteCount : sum
                     }
                     if state.inFlight.isEmpty { state.isWatched = false }
                     return unsafe (state.inFlight.isEmpty, hasExpired ? state.takeWaiters() : [])

@@ -74,18 +74,34 @@
 
         public func read(into buffer: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
             let byteCount = buffer.byteCount
-            try checkOpen(offset, byteCount)
-            if byteCount == 0 { return }
-            let request = unsafe try start(.read, byteCount: byteCount) { image, completion, memory in
-                unsafe rbd_aio_read(
-                    image, offset, byteCount, memory.baseAddress?.assumingMemoryBound(to: CChar.self), completion)
+            guard byteCount > 0 else { return try checkOpen(offset, 0) }
+            try await read(0..<byteCount, of: byteCount, at: offset).copy(to: &buffer)
+        }
+
+        public func read(
+            into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64
+        ) async throws(StorageError) {
+            guard part.count > 0 else { return try checkOpen(offset, 0) }
+            try await read(part, of: buffer.byteCount, at: offset).exchange(&buffer)
+        }
+
+        /// Reads into part of a buffer of the request's own, of that many bytes.
+        private func read(
+            _ part: Range<Int>, of bufferByteCount: Int, at offset: UInt64
+        ) async throws(StorageError) -> RBDRequest {
+            try checkOpen(offset, part.count)
+            precondition(part.lowerBound >= 0 && part.upperBound <= bufferByteCount, "a part outside of the buffer")
+            let request = unsafe try start(.read, byteCount: bufferByteCount) { image, completion, memory in
+                let target = unsafe memory.baseAddress?.advanced(by: part.lowerBound)
+                return unsafe rbd_aio_read(
+                    image, offset, part.count, target?.assumingMemoryBound(to: CChar.self), completion)
             }
             let done = try await finish(request)
-            guard done == byteCount else {
+            guard done == part.count else {
                 throw StorageError(
                     .inputOutput, "read", at: stack, why: "the image ends at byte \(offset + UInt64(done))")
             }
-            request.copy(to: &buffer)
+            return request
         }
 
         public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {

@@ -58,6 +58,14 @@ public final class ThrottledVolume: Volume {
         try await base.read(into: &buffer, at: offset)
     }
 
+    public func read(
+        into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64
+    ) async throws(StorageError) {
+        let outcome = try await admit(part.count)
+        defer { finish(outcome) }
+        try await base.read(into: &buffer, part, at: offset)
+    }
+
     public func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
         let outcome = try await admit(bytes.byteCount)
         defer { finish(outcome) }

@@ -8,9 +8,8 @@ extension NBDTransmission {
         let byteCount = Int(request.length)
         if byteCount == 0 { return await replySuccess(to: request, signal) }
         do throws(StorageError) {
-            var memory = buffer.mutableBytes
-            var data = memory._mutatingExtracting(Self.dataOffset..<Self.dataOffset + byteCount)
-            try await session.read(into: &data, at: request.offset)
+            let data = Self.dataOffset..<Self.dataOffset + byteCount
+            try await session.read(into: &buffer, data, at: request.offset)
         } catch {
             log(error, request)
             return await reply(
@@ -158,6 +157,15 @@ extension NBDTransmission {
 
 extension NBDSession {
     /// Reads in transfers no larger than the volume takes.
+    func read(into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64) async throws(StorageError) {
+        if part.count <= Int(geometry.largestTransfer) {
+            return try await volume.read(into: &buffer, part, at: offset)
+        }
+        var memory = buffer.mutableBytes
+        var data = memory._mutatingExtracting(part)
+        try await read(into: &data, at: offset)
+    }
+
     func read(into data: inout MutableRawSpan, at offset: UInt64) async throws(StorageError) {
         if data.byteCount <= Int(geometry.largestTransfer) {
             return try await volume.read(into: &data, at: offset)

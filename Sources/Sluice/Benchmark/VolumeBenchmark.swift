@@ -112,8 +112,7 @@ private final class BenchmarkJob: @unchecked Sendable {
                 if isWrite {
                     try await volume.write(buffer.bytes, at: offset, options: options)
                 } else {
-                    var bytes = buffer.mutableBytes
-                    try await volume.read(into: &bytes, at: offset)
+                    try await volume.read(into: &buffer, 0..<buffer.byteCount, at: offset)
                 }
                 let completed = clock.now()
                 let (completion, total) = (completed - submitted, completed - min(due, completed))
