@@ -27,6 +27,9 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private var engine: any IOEngine
     private var localJobs: [UnownedJob] = []
     private var runningJobs: [UnownedJob] = []
+    /// What is done once per round, behind all that is runnable.
+    private var turnEnds: [@Sendable () -> Void] = []
+    private var endingTurns: [@Sendable () -> Void] = []
     private var completions: [IOCompletion] = []
     private var slots = IOSlots()
     /// Rounds of the loop.
@@ -136,6 +139,17 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         try await withTaskExecutorPreference(self, operation: body)
     }
 
+    /// Calls `body` when everything that is runnable on this thread's executor has run: what several tasks prepare is
+    /// done together then. False, and nothing happens, on any other thread.
+    package static func atEndOfTurn(_ body: @escaping @Sendable () -> Void) -> Bool {
+        var isTaken = false
+        withCurrent { executor in
+            executor.turnEnds.append(body)
+            isTaken = true
+        }
+        return isTaken
+    }
+
     /// Ends the thread once nothing is in flight; called from another thread, with no task left on this executor.
     func shutDown() {
         isStopping.store(true, ordering: .sequentiallyConsistent)
@@ -160,6 +174,11 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
                 for job in runningJobs { unsafe job.runSynchronously(on: executor) }
                 runningJobs.removeAll(keepingCapacity: true)
                 rounds += 1
+            }
+            if !turnEnds.isEmpty {
+                swap(&turnEnds, &endingTurns)
+                for body in endingTurns { body() }
+                endingTurns.removeAll(keepingCapacity: true)
             }
             var blocking = localJobs.isEmpty
             if blocking {

@@ -20,7 +20,12 @@
                 try await opened.close()
                 text = String(decoding: bytes.prefix(count), as: UTF8.self)
             } catch {
-                throw StorageError(error, "read the initiator's name", at: file.string)
+                guard error.errno == .noSuchFileOrDirectory else {
+                    throw StorageError(error, "read the initiator's name", at: file.string)
+                }
+                throw StorageError(
+                    .notFound, "read the initiator's name", at: file.string,
+                    why: "this host has no name as an initiator: the file is missing, and no other name is given")
             }
             for line in text.split(whereSeparator: \.isNewline) {
                 let parts = line.split(separator: "=", maxSplits: 1).map { $0.drop(while: \.isWhitespace) }

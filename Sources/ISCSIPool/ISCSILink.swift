@@ -67,8 +67,8 @@
             return command.outcome ?? .lost
         }
 
-        /// Why there is no session; nil while there is one.
-        var trouble: StorageError? { state.withLock { $0.session == nil ? $0.trouble : nil } }
+        /// Why there is no session, or none that has done anything; nil while there is one.
+        var trouble: StorageError? { state.withLock { $0.trouble } }
 
         /// Ends the session as a network does that fails.
         func breakSession() { change { $0.lose() } }
@@ -103,6 +103,7 @@
                 let task = Task.detached(executorPreference: executor) { [self] in await run() }
                 driver.withLock { $0 = task }
             }
+            if needs.push, !IOExecutor.atEndOfTurn({ [self] in change { $0.push() } }) { change { $0.push() } }
             if let session = needs.sender { Task.detached { [self] in await send(session) } }
             if needs.watch { Task.detached { [self] in await watch() } }
             if needs.delay {
@@ -121,6 +122,7 @@
             while !state.withLock({ $0.isOver }) {
                 let needsReset = state.withLock { $0.needsReset }
                 do throws(StorageError) {
+                    try await login.willConnect?()
                     let session = try await login.session(failures) { (session) async throws(StorageError) in
                         try await self.prepare(session, needsReset)
                     }

@@ -20,6 +20,9 @@
         private var doneSinceFull = 0
         /// A task receives, and makes sessions.
         private var isDriven = false
+        /// Commands are queued that were not sent yet, and somebody will.
+        private var isPushDue = false
+        private var isPushPlanned = false
         /// A task waits until the socket takes more.
         private var isSending = false
         /// A task looks for what is late.
@@ -39,7 +42,7 @@
         private var hasNoCommands = false
         /// The session there is, or was last, has done a command.
         private(set) var isProven = false
-        /// Why there is no session.
+        /// Why no command was done since the last one was.
         var trouble: StorageError?
         /// The unit has said that its size or more has changed.
         private var hasChanged = false
@@ -48,6 +51,8 @@
 
         /// How long a busy target is left alone.
         static let delay = Duration.milliseconds(20)
+        /// Whoever is put off more often waits so long, whatever the reason.
+        private static let largestRefusalCount = 8
 
         init(_ session: ISCSISession, limit: Int, isExclusive: Bool) {
             (self.session, self.limit, largestLimit, self.isExclusive) = (session, limit, limit, isExclusive)
@@ -62,6 +67,8 @@
         struct Needs {
             /// One that receives, and makes sessions.
             var driver = false
+            /// Somebody calls `push` when all that is runnable has added its commands.
+            var push = false
             /// One that sends what the socket of a session did not take.
             var sender: ISCSISession?
             /// One that ends the wait for what is late.
@@ -71,14 +78,17 @@
             /// One that looks at the unit again.
             var change = false
 
-            var isEmpty: Bool { !driver && sender == nil && !watch && !delay && !change }
+            var isEmpty: Bool { !driver && !push && sender == nil && !watch && !delay && !change }
         }
 
         /// What is needed since the last call.
         mutating func takeNeeds() -> Needs {
             var needs = Needs()
             if !isDriven, hasCommands { (isDriven, needs.driver) = (true, true) }
-            if !isSending, let session, session.wantsToSend { (isSending, needs.sender) = (true, session) }
+            if isPushDue, !isPushPlanned { (isPushPlanned, needs.push) = (true, true) }
+            if !isSending, !isPushPlanned, let session, session.wantsToSend {
+                (isSending, needs.sender) = (true, session)
+            }
             if !isWatched, hasCommands { (isWatched, needs.watch) = (true, true) }
             if !isDelayTimed, !delayed.isEmpty { (isDelayTimed, needs.delay) = (true, true) }
             if hasChanged { (hasChanged, needs.change) = (false, true) }
@@ -93,12 +103,12 @@
                 return waiting.append(command)
             }
             note(command)
-            push()
+            isPushDue = true
         }
 
         /// Takes a session over.
         mutating func begin(_ session: ISCSISession) {
-            (self.session, trouble, isSending, isProven) = (session, nil, false, false)
+            (self.session, isSending, isProven) = (session, false, false)
             sendWaiting()
         }
 
@@ -118,7 +128,7 @@
                 return
             }
             waiting.removeFirst(sent)
-            push()
+            isPushDue = true
         }
 
         /// Keeps a command that the session has.
@@ -128,7 +138,10 @@
         }
 
         /// Lets the session send.
-        private mutating func push() { serve(POLLOUT) }
+        mutating func push() {
+            (isPushDue, isPushPlanned) = (false, false)
+            serve(POLLOUT)
+        }
 
         /// Sends what the socket of `session` did not take before. True when nothing is left of it.
         mutating func sendMore(_ session: ISCSISession) -> Bool {
@@ -141,7 +154,7 @@
         /// Lets the session receive, answer what that asks for, and take more commands.
         mutating func receive() {
             serve(POLLIN)
-            if session?.wantsToSend == true { push() }
+            if session?.wantsToSend == true { isPushDue = true }
             sendWaiting()
         }
 
@@ -152,7 +165,7 @@
                 removeInFlight(command)
                 switch command.outcome {
                 case .good(let missing)?:
-                    isProven = true
+                    (isProven, trouble) = (true, nil)
                     doneSinceFull += 1
                     command.finish(.good(missing: missing))
                 case .refused(let status)?: settle(command, status)
@@ -178,17 +191,17 @@
             if let fence { return command.finish(.fenced(fence)) }
             if status.endsCommands { hasNoCommands = true }
             if status.remedy == .againAfterLook || isExclusive && status.changesReservations { mustLook = true }
+            // One that was aborted may have been done before.
+            if status.code == SCSIStatus.taskAborted, !command.request.isRepeatable { return command.finish(.lost) }
             if status.remedy != .none, command.isCancelled { return command.finish(.cancelled) }
-            switch status.remedy {
-            case .none: command.finish(.refused(status))
-            case .again, .againAfterLook:
-                command.reset()
+            if status.remedy == .none { return command.finish(.refused(status)) }
+            if status.remedy == .againWithFewer { (limit, doneSinceFull) = (max(1, min(limit, inFlight.count)), 0) }
+            command.reset()
+            command.refusalCount += 1
+            // A target that always has something to say is not asked as fast as it answers.
+            if [.again, .againAfterLook].contains(status.remedy), command.refusalCount <= Self.largestRefusalCount {
                 waiting.insert(command, at: 0)
-            case .againWithFewer:
-                (limit, doneSinceFull) = (max(1, min(limit, inFlight.count)), 0)
-                fallthrough
-            case .againLater:
-                command.reset()
+            } else {
                 command.refusal = status
                 delayed.append(command)
             }
@@ -197,6 +210,7 @@
         /// A command whose session is lost: the target may have done it.
         private mutating func requeue(_ command: ISCSICommand) {
             if command.request.isChange, !hasNoCommands { needsReset = true }
+            command.isUncertain = true
             if let fence { return command.finish(.fenced(fence)) }
             guard command.request.isRepeatable else { return command.finish(.lost) }
             if command.isCancelled { return command.finish(.cancelled) }
@@ -209,7 +223,7 @@
             defer { (mustLook, hasNoCommands) = (false, false) }
             guard let lost = session else { return }
             session = nil
-            trouble = trouble ?? lost.failure(.connectionLost, "use session")
+            trouble = lost.objection ?? trouble ?? lost.failure(.connectionLost, "use session")
             lost.end()
             let commands = inFlight
             inFlight = []
@@ -225,7 +239,8 @@
             delayed.removeAll { Self.isOver($0, now) }
             if inFlight.contains(where: { $0.due <= now }) {
                 // What the target does not answer in time is taken back, and everything else sent again.
-                trouble = StorageError(.timedOut, "use session", why: "the target has not answered a command")
+                trouble =
+                    trouble ?? StorageError(.timedOut, "use session", why: "the target has not answered a command")
                 lose()
                 waiting.removeAll { Self.isOver($0, now) }
             } else {

@@ -13,6 +13,8 @@
         let deadline: IODeadline
         /// The first failure that the target told of later than of the command that failed.
         let lateFailure = Locked<SCSIStatus?>(nil)
+        /// Called before a session is made that takes another's place.
+        var willConnect: (@Sendable () async throws(StorageError) -> Void)?
         private let sessionIdentifier = UInt64.random(in: 0..<1 << 40)
         /// Looks names up; a name server that hangs holds nobody else.
         private let resolver: BlockingPool
@@ -161,16 +163,7 @@
                 }
                 // What the target sent before it closed the connection says why.
                 if ready & POLLIN != 0 { ready &= POLLIN | POLLOUT }
-                if ready & POLLIN != 0, let kind, try !admit(kind, what) {
-                    ready &= ~POLLIN
-                    if ready == 0 {
-                        // It is readable until the rest has come, so that there is nothing to wait for.
-                        await IOExecutor.sleep(for: .milliseconds(1))
-                        if Task.isCancelled { throw StorageError(.cancelled, what) }
-                        continue
-                    }
-                }
-                let isAlive = service(ready)
+                let isAlive = service(ready, expecting: kind)
                 takeReturned { command in command.finish(command.outcome ?? .lost) }
                 if !isAlive, !isDone() { throw kind == .login ? loginFailure : failure(.connectionLost, what) }
             }
@@ -193,6 +186,7 @@
 
         /// What libiscsi says of a login that failed: at its end stands the target's status (RFC 7143, 11.13.5).
         var loginFailure: StorageError {
+            if let objection { return objection }
             let text = message
             let number = text.last == ")" ? text.dropLast().split(separator: "(").last.flatMap { UInt16($0) } : nil
             let code: StorageError.Code =

@@ -1,101 +1,150 @@
 #if ISCSI
     import BlockStorage
-    import Glibc
     import IORuntime
-    import SystemPackage
 
-    /// The packet that a target sends next, before libiscsi has it (RFC 7143, 11.2).
+    /// The header of a packet that a target sends (RFC 7143, 11.2).
     struct ISCSIPacket {
-        /// What answers a step.
-        enum Kind: UInt8 { case taskManagement = 0x22, login = 0x23, text = 0x24 }
+        enum Kind: UInt8 {
+            case ping = 0x20, response = 0x21, taskManagement = 0x22, login = 0x23, text = 0x24, data = 0x25
+            case requestForData = 0x31, message = 0x32
+        }
 
         static let headerByteCount = 48
-        let bytes: [UInt8]
+        static let noTag = UInt32.max
 
-        var operation: UInt8 { bytes[0] & 0x3f }
-        var tag: UInt32 { bytes.rawBytes.loadBigEndian(UInt32.self, at: 16) }
-        /// With its header and its padding, without checksums.
-        var byteCount: Int {
-            let data = Int(bytes[5]) << 16 | Int(bytes[6]) << 8 | Int(bytes[7])
-            return Self.headerByteCount + Int(bytes[4]) * 4 + (data + 3) / 4 * 4
+        /// Nil for what no initiator that asks for nothing else gets.
+        let kind: Kind?
+        let flags: UInt8
+        let hasAdditionalHeader: Bool
+        /// Of what follows the header, without its padding.
+        let dataByteCount: Int
+        /// Of the request that it answers.
+        let tag: UInt32
+        /// By which the target knows what it wants an answer to.
+        let targetTag: UInt32
+        /// Of data or of a request for data: where in the command's bytes it begins, and how much is asked for.
+        let offset: Int
+        let requestedByteCount: Int
+        /// Of a login: the class of its status, 0 for success. Of a message: what has happened.
+        let code: UInt8
+
+        /// The bytes must be a header at least.
+        init(_ bytes: RawSpan) {
+            kind = Kind(rawValue: bytes.loadBigEndian(UInt8.self, at: 0) & 0x3f)
+            flags = bytes.loadBigEndian(UInt8.self, at: 1)
+            let lengths = bytes.loadBigEndian(UInt32.self, at: 4)
+            hasAdditionalHeader = lengths >> 24 != 0
+            dataByteCount = Int(lengths & 0xff_ffff)
+            tag = bytes.loadBigEndian(UInt32.self, at: 16)
+            targetTag = bytes.loadBigEndian(UInt32.self, at: 20)
+            code = bytes.loadBigEndian(UInt8.self, at: 36)
+            offset = Int(bytes.loadBigEndian(UInt32.self, at: 40))
+            requestedByteCount = Int(bytes.loadBigEndian(UInt32.self, at: 44))
         }
-        /// Of a login: whether it ends its stage, that stage, and the next.
-        var isTransit: Bool { bytes[1] & 0x80 != 0 }
-        var stage: UInt8 { bytes[1] >> 2 & 3 }
 
-        /// Nil for less than a header.
-        init?(_ bytes: [UInt8]) {
-            guard bytes.count >= Self.headerByteCount else { return nil }
-            self.bytes = bytes
-        }
+        /// Of a login: whether it ends its stage, and that stage.
+        var isTransit: Bool { flags & 0x80 != 0 }
+        var stage: UInt8 { flags >> 2 & 3 }
+    }
 
-        /// The value of one `key=value` of the data.
-        func value(of key: String) -> String? {
-            for pair in bytes.dropFirst(Self.headerByteCount).split(separator: 0)
-            where pair.starts(with: "\(key)=".utf8) {
-                return String(decoding: pair.dropFirst(key.utf8.count + 1), as: UTF8.self)
+    /// The data of a login's answer.
+    struct ISCSIKeys {
+        private let pairs: [String]
+
+        init(_ data: RawSpan) {
+            var pairs: [String] = []
+            var pair: [UInt8] = []
+            for offset in 0..<data.byteCount {
+                let byte = data.loadBigEndian(UInt8.self, at: offset)
+                if byte != 0 {
+                    pair.append(byte)
+                } else {
+                    pairs.append(String(decoding: pair, as: UTF8.self))
+                    pair = []
+                }
             }
-            return nil
+            self.pairs = pairs + [String(decoding: pair, as: UTF8.self)]
+        }
+
+        /// The value of the first `key=value`.
+        subscript(key: String) -> String? {
+            pairs.first { $0.hasPrefix("\(key)=") }.map { String($0.dropFirst(key.utf8.count + 1)) }
         }
     }
 
     extension ISCSISession {
-        /// More than a login or a list of targets that libiscsi takes.
-        private static let largestPacket = 1 << 19
-        /// Linux's POLLRDHUP, which Glibc shows to GNU programs only.
-        private static let peerHasEnded: Int16 = 0x2000
+        /// Pings that may wait for their answers to be sent.
+        private static let largestPingCount = 256
 
-        /// Looks at the packet that is to answer a step. False until all of it is there.
-        ///
-        /// libiscsi takes data and requests for data that name a login or a reset for those of a command, and falls
-        /// over: nothing but the answer itself may reach it. It is at the start of a packet here: without a step it
-        /// stops reading behind the answer to its last request, and in a login behind every packet.
-        func admit(_ kind: ISCSIPacket.Kind, _ what: String) throws(StorageError) -> Bool {
-            let start = peek(ISCSIPacket.headerByteCount)
-            // The end of the connection is libiscsi's to notice, but what comes only now is not.
-            if start.bytes.isEmpty { return start.isLast }
-            guard let header = ISCSIPacket(start.bytes) else {
-                if start.isLast { throw StorageError(.connectionLost, what, why: "the target has gone away") }
-                return false
-            }
-            guard header.operation == kind.rawValue, header.byteCount <= Self.largestPacket else {
-                throw StorageError(.connectionLost, what, why: "the target does not answer what it was asked")
-            }
-            if kind == .taskManagement, header.tag != lastTag &+ 1 {
-                throw StorageError(.connectionLost, what, why: "the target answers what it was not asked")
-            }
-            guard kind == .login else { return true }
-            let all = peek(header.byteCount)
-            guard all.bytes.count == header.byteCount, let packet = ISCSIPacket(all.bytes) else {
-                if all.isLast { throw StorageError(.connectionLost, what, why: "the target has gone away") }
-                return false
-            }
-            try check(login: packet)
-            return true
+        private func objection(_ why: String) -> StorageError {
+            StorageError(.connectionLost, "use session", why: why)
         }
 
-        private func check(login packet: ISCSIPacket) throws(StorageError) {
-            if let length = packet.value(of: "MaxRecvDataSegmentLength"), UInt32(length).map({ $0 >= 512 }) != true {
+        /// Throws for a packet that must not reach libiscsi. While a step is outstanding only its answer, of `kind`,
+        /// may, and pings; a login's answer is there as a whole.
+        func check(_ packet: ISCSIPacket, _ data: RawSpan, expecting kind: ISCSIPacket.Kind?) throws(StorageError) {
+            if packet.hasAdditionalHeader { throw objection("the target sends a header that nobody knows") }
+            switch packet.kind {
+            case .login? where kind == .login: try check(login: packet, ISCSIKeys(data))
+            case .text? where kind == .text: break
+            // It answers the one request that came after the last command.
+            case .taskManagement? where kind == .taskManagement && packet.tag == lastTag &+ 1: break
+            case .ping? where kind != .login:
+                guard packet.tag == ISCSIPacket.noTag else { throw unasked }
+                if packet.targetTag != ISCSIPacket.noTag { pingCount += 1 }
+                guard pingCount <= Self.largestPingCount else {
+                    throw objection("the target pings, and takes no answers")
+                }
+            case .message? where kind == nil: try check(message: packet)
+            case .response? where kind == nil: _ = try command(packet)
+            case .data? where kind == nil: try check(data: packet)
+            case .requestForData? where kind == nil: try check(requestForData: packet)
+            default: throw unasked
+            }
+        }
+
+        private var unasked: StorageError { objection("the target answers what it was not asked") }
+
+        private func command(_ packet: ISCSIPacket) throws(StorageError) -> ISCSICommand {
+            guard let command = commands[packet.tag] else { throw unasked }
+            return command
+        }
+
+        /// Data comes in order, and no more than there is room for.
+        private func check(data packet: ISCSIPacket) throws(StorageError) {
+            let command = try command(packet)
+            guard command.request.direction == .fromTarget, packet.offset == command.transferred,
+                packet.dataByteCount <= command.request.byteCount - command.transferred
+            else { throw objection("the target sends other data than it was asked for") }
+            command.transferred += packet.dataByteCount
+        }
+
+        /// So is data asked for, and only what the command has: libiscsi queues packets for as much as a target says.
+        private func check(requestForData packet: ISCSIPacket) throws(StorageError) {
+            let command = try command(packet)
+            guard command.request.direction == .toTarget, packet.requestedByteCount > 0,
+                packet.offset >= command.transferred, packet.offset <= command.request.byteCount,
+                packet.requestedByteCount <= command.request.byteCount - packet.offset
+            else { throw objection("the target asks for other data than there is") }
+            command.transferred = packet.offset + packet.requestedByteCount
+        }
+
+        /// What a target says of itself (RFC 7143, 11.9.1). After all but the first the session ends anyway.
+        private func check(message packet: ISCSIPacket) throws(StorageError) {
+            if (1...4).contains(packet.code) { throw objection("the target ends the session") }
+        }
+
+        private func check(login packet: ISCSIPacket, _ keys: ISCSIKeys) throws(StorageError) {
+            if let length = keys["MaxRecvDataSegmentLength"], UInt32(length).map({ $0 >= 512 }) != true {
                 // libiscsi would send data in pieces of that, for ever.
                 throw StorageError(.connectionLost, "log in", why: "the target takes no data")
             }
-            if packet.stage == 0, packet.value(of: "CHAP_R") != nil { hasProof = true }
-            let isFailure = packet.bytes[36] != 0
+            if let digest = keys["HeaderDigest"] { agreesOnDigest = digest == "CRC32C" }
+            if packet.stage == 0, keys["CHAP_R"] != nil { hasProof = true }
+            let isFailure = packet.code != 0
             if needsProof, !hasProof, !isFailure, packet.isTransit || packet.stage != 0 {
                 throw StorageError(.authenticationFailed, "log in", why: "the target does not prove itself")
             }
-        }
-
-        /// What has come, without taking it, and whether nothing will follow it.
-        private func peek(_ count: Int) -> (bytes: [UInt8], isLast: Bool) {
-            guard let descriptor = socket?.descriptor.rawValue else { return ([], true) }
-            var poll = pollfd(fd: descriptor, events: Self.peerHasEnded, revents: 0)
-            let isLast = unsafe Glibc.poll(&poll, 1, 0) > 0
-            let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
-                let flags = Int32(MSG_PEEK | MSG_DONTWAIT)
-                used = unsafe max(0, recv(descriptor, buffer.baseAddress, count, flags))
-            }
-            return (bytes, isLast)
         }
     }
 #endif

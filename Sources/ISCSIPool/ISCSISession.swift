@@ -11,9 +11,8 @@
     /// at once, and a new one is made. So libiscsi's own reconnecting, with its queue of commands that nobody can take
     /// back, is never used.
     ///
-    /// What a target sends has a place before it is asked for, so it cannot fill the memory, with one exception that
-    /// libiscsi 1.19 leaves no way to close: when a target asks for data (R2T) the library queues packets for as much
-    /// as the target says, up to 4 GiB of them, and only then fails.
+    /// What a target sends has a place before it is asked for, and is looked at before the library gets it: see
+    /// `ISCSIIntake`.
     @safe
     final class ISCSISession: @unchecked Sendable {
         // Sound: until it serves commands the session belongs to the one task that logs in; after that it is behind its
@@ -32,13 +31,21 @@
         /// The target must prove itself, and whether it has sent what libiscsi then looks at.
         let needsProof: Bool
         var hasProof = false
-        /// The tag of the last request that the target has answered.
-        var lastTag: UInt32 = 0
+        /// The tag of the last command.
+        private(set) var lastTag: UInt32 = 0
+        /// The commands that the target has, by tag.
+        private(set) var commands: [UInt32: ISCSICommand] = [:]
+        private var intake: ISCSIIntake?
+        /// Why what the target has sent is not taken.
+        private(set) var objection: StorageError?
+        /// Headers carry a checksum once the login is done.
+        var agreesOnDigest = false
+        /// Pings since nothing was left to be sent.
+        var pingCount = 0
+        /// Pieces that are queued for one call of `service`.
+        private var unsentCount = 0
         /// Whom the session is with.
         private(set) var address = ""
-        /// Packets that may wait to be sent: all commands in the smallest pieces are fewer, but not what a target makes
-        /// libiscsi answer that never reads.
-        private static let largestQueue = 1 << 18
         /// The unit that commands go to, as REPORT LUNS writes it.
         var lun: UInt16 = 0
 
@@ -88,6 +95,7 @@
 
         /// Why the last call failed, in libiscsi's words. It names no secret.
         var message: String {
+            if let objection { return objection.why }
             guard let text = unsafe context.flatMap({ unsafe iscsi_get_error($0) }) else { return "" }
             return unsafe String(cString: text).trimmingTrailingNewlines
         }
@@ -121,7 +129,13 @@
             guard descriptor >= 0 else { throw StorageError(SystemError(Errno(rawValue: errno), "dup"), "connect") }
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             _ = unsafe fcntl(iscsi_get_fd(context), F_SETFD, FD_CLOEXEC)
-            socket = Socket(owning: FileDescriptor(rawValue: descriptor))
+            let socket = Socket(owning: FileDescriptor(rawValue: descriptor))
+            self.socket = socket
+            do throws(SystemError) {
+                intake = try ISCSIIntake(socket)
+            } catch {
+                throw StorageError(error, "connect")
+            }
         }
 
         func logIn() throws(StorageError) {
@@ -204,7 +218,6 @@
             }
             unsafe command.session = self
             unsafe command.task = task
-            defer { lastTag = unsafe command.task?.pointee.itt ?? lastTag }
             let result = unsafe iscsi_scsi_command_async(
                 context, Int32(unit ?? lun), task,
                 { _, status, _, reference in
@@ -217,6 +230,9 @@
                 unsafe command.task = nil
                 return false
             }
+            unsafe lastTag = task.pointee.itt
+            commands[lastTag] = command
+            unsentCount += request.direction == .toTarget ? 2 : 1
             return true
         }
 
@@ -228,12 +244,59 @@
             returned.append(command)
         }
 
-        /// Lets libiscsi receive (`POLLIN`) or send (`POLLOUT`). False when the session is lost.
-        func service(_ events: Int32) -> Bool {
+        /// Lets libiscsi receive (`POLLIN`) or send (`POLLOUT`). While a step is outstanding it receives nothing but its
+        /// answer, of `kind`. False when the session is lost.
+        func service(_ events: Int32, expecting kind: ISCSIPacket.Kind? = nil) -> Bool {
             guard unsafe context != nil else { return false }
+            var isAlive = true
+            if events & POLLIN != 0 { isAlive = receive(kind) }
+            if isAlive, events & ~POLLIN != 0 { isAlive = send(events & ~POLLIN) }
+            if unsafe iscsi_out_queue_length(context) == 0, !wantsToSend {
+                pingCount = 0
+                if unsafe !lingering.isEmpty { freeLingering() }
+            }
+            return isAlive
+        }
+
+        private func receive(_ kind: ISCSIPacket.Kind?) -> Bool {
+            guard let intake, intake.receive() else { return false }
+            do throws(StorageError) {
+                var heldByteCount: Int
+                repeat {
+                    heldByteCount = intake.heldByteCount
+                    let isAlive = try intake.pass(
+                        to: unsafe iscsi_get_fd(context), hasDigest: agreesOnDigest && kind != .login,
+                        onlyOne: kind != nil, asWhole: kind == .login
+                    ) { (packet, data) throws(StorageError) in
+                        try check(packet, data, expecting: kind)
+                    } _: {
+                        unsafe iscsi_service(context, POLLIN) == 0
+                    }
+                    guard isAlive else { return false }
+                } while kind != nil && answer == nil && intake.heldByteCount < heldByteCount
+                return true
+            } catch {
+                objection = error
+                return false
+            }
+        }
+
+        /// libiscsi sends each header and each piece of data by a call of its own, and so in a segment of its own: the
+        /// kernel is to send what is queued together.
+        private func send(_ events: Int32) -> Bool {
+            let isBatch = unsentCount != 1
+            unsentCount = 0
+            if isBatch { setCork(1) }
             let isAlive = unsafe iscsi_service(context, events) == 0
-            if unsafe !lingering.isEmpty, unsafe iscsi_out_queue_length(context) == 0, !wantsToSend { freeLingering() }
-            return unsafe isAlive && iscsi_out_queue_length(context) <= Self.largestQueue
+            if isBatch { setCork(0) }
+            return isAlive
+        }
+
+        private func setCork(_ value: Int32) {
+            guard let socket else { return }
+            var value = value
+            _ = unsafe setsockopt(
+                socket.descriptor.rawValue, Int32(IPPROTO_TCP), TCP_CORK, &value, socklen_t(MemoryLayout<Int32>.size))
         }
 
         /// What to wait for before the next call of `service`.
@@ -256,6 +319,7 @@
             unsafe command.session = nil
             guard let task = unsafe command.task else { return }
             unsafe command.task = nil
+            unsafe commands[task.pointee.itt] = nil
             // A target may refuse a write before it has had all of it. What is queued of it must not be sent from
             // memory that is somebody else's by then: without a list libiscsi fails, and the session with it.
             if command.request.direction == .toTarget, unsafe context != nil,
@@ -280,11 +344,12 @@
             socket?.shutDown()
             unsafe iscsi_destroy_context(ended)
             unsafe context = nil
+            intake = nil
             freeLingering()
         }
 
         func failure(_ code: StorageError.Code, _ what: String) -> StorageError {
-            StorageError(code, what, why: message)
+            StorageError(objection?.code ?? code, what, why: message)
         }
     }
 
@@ -326,6 +391,12 @@
         var asker: WaitingTask?
         /// What a busy target answered last.
         var refusal: SCSIStatus?
+        /// How often it was put off.
+        var refusalCount = 0
+        /// A session was lost that had it, so that its end is not known.
+        var isUncertain = false
+        /// Up to where the target has sent data, or asked for it.
+        var transferred = 0
         init(_ request: SCSICommand, due: UInt64) {
             (self.request, self.due) = (request, due)
             unsafe pieces = .allocate(capacity: Self.largestPieceCount)
@@ -352,7 +423,7 @@
         var isCancelled: Bool { asker?.isCancelled ?? false }
 
         /// Forgets an outcome after which the command is sent again.
-        func reset() { outcome = nil }
+        func reset() { (outcome, transferred) = (nil, 0) }
 
         fileprivate func take(_ status: Int32) {
             guard let session = unsafe session else { return }
@@ -363,7 +434,9 @@
         private func read(_ status: Int32) -> Outcome {
             guard let task = unsafe task else { return .lost }
             let isShort = unsafe task.pointee.residual_status == SCSI_RESIDUAL_UNDERFLOW
-            let missing = isShort ? unsafe Int(clamping: task.pointee.residual) : 0
+            var missing = isShort ? unsafe Int(clamping: task.pointee.residual) : 0
+            // Whatever the target says of it.
+            if request.direction == .fromTarget { missing = max(missing, request.byteCount - transferred) }
             if status == Int32(SCSI_STATUS_GOOD.rawValue) { return .good(missing: missing) }
             guard let code = UInt8(exactly: status) else { return .lost }
             guard code == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: code)) }

@@ -16,19 +16,28 @@
         private static let identityPage: UInt8 = 0x83
 
         /// Finds the unit and asks it for everything. Throws `notFound` where the target has no disk of that number.
+        ///
+        /// Arrays that give every volume a target of its own write `/0` for its one unit, whatever its number: where
+        /// there is no disk 0, it is the target's only disk.
         static func describe(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) -> ISCSIUnit {
             func missing(_ why: String) -> StorageError {
                 StorageError(.notFound, "open volume", at: "\(path)", why: why)
             }
             let list = try await session.ask(.reportLUNs(byteCount: SCSIUnitList.byteCount), of: 0)
-            guard let number = SCSIUnitList(list.rawBytes)?.numbers.first(where: { SCSIUnitList.plain($0) == path.lun })
-            else {
-                throw missing("the target has no LUN \(path.lun)")
+            let numbers = SCSIUnitList(list.rawBytes)?.numbers ?? []
+            var disks: [UInt16] = []
+            for number in numbers where SCSIUnitList.plain(number) == path.lun {
+                if try await session.isDisk(number) { disks = [number] }
             }
+            if disks.isEmpty, path.lun == 0 {
+                for number in numbers where disks.count < 2 {
+                    if try await session.isDisk(number) { disks.append(number) }
+                }
+            }
+            guard let number = disks.first else { throw missing("the target has no disk of that number") }
+            if disks.count > 1 { throw missing("the target has no disk 0, and more than one other") }
             session.lun = number
             try await session.becomeReady()
-            let inquiry = try await session.ask(.inquiry(byteCount: 96))
-            guard SCSIInquiry.isDisk(inquiry.rawBytes) else { throw missing("LUN \(path.lun) is no disk") }
             let capacity = try await session.capacity(path)
             let limits = try await session.askOptional(.inquiry(page: SCSILimits.page, byteCount: 64))
             let provisioning = try await session.askOptional(.inquiry(page: SCSIProvisioning.page, byteCount: 64))
@@ -44,8 +53,7 @@
         func recognize(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) {
             session.lun = number
             try await session.becomeReady()
-            let inquiry = try await session.ask(.inquiry(byteCount: 96))
-            guard SCSIInquiry.isDisk(inquiry.rawBytes), !identity.isEmpty,
+            guard try await session.isDisk(number), !identity.isEmpty,
                 try await session.askOptional(.inquiry(page: Self.identityPage, byteCount: 1024)) == identity
             else {
                 throw StorageError(
@@ -128,6 +136,13 @@
                 }
             }
             return .refused(status)
+        }
+
+        /// Whether a unit is a disk, which commands go to from now on.
+        func isDisk(_ unit: UInt16) async throws(StorageError) -> Bool {
+            lun = unit
+            let inquiry = try await ask(.inquiry(byteCount: 96))
+            return SCSIInquiry.isDisk(inquiry.rawBytes)
         }
 
         /// Lets the unit say all that it has to say to a new session.

@@ -110,7 +110,8 @@
         /// Which blocks are allocated from `place` on; nil where the unit cannot say.
         private func allocation(from place: UInt64) async throws(StorageError) -> SCSIAllocation? {
             if lacksAllocation.load(ordering: .relaxed) { return nil }
-            let buffer = IOBuffer(byteCount: Int(SCSIAllocation.byteCount))
+            var buffer = IOBuffer(byteCount: Int(SCSIAllocation.byteCount))
+            buffer.zero()
             let command = link.command(.getLBAStatus(place, byteCount: SCSIAllocation.byteCount))
             // Sound: the buffer lives until the command is back.
             unsafe command.add(buffer.memory)

@@ -10,6 +10,10 @@
     /// connection; its memory is free then. A late write may have landed; it falls on nothing that is written later,
     /// because the unit is reset before. A target whose cache does not survive its restart loses what was not flushed,
     /// as a disk does.
+    ///
+    /// A flush that has failed fails every later one, as does one that was at the target and ended without its answer:
+    /// the answer may have been that it failed, after which some targets have nothing left to flush. One whose
+    /// connection was lost is sent again, as every initiator does, until its deadline.
     public final class ISCSIVolume: Volume {
         /// Who may write to the unit while it is open.
         public enum Attachment: Sendable {
@@ -32,11 +36,14 @@
             public var isReadOnly = false
             /// Whether this is the only one that writes.
             public var attachment = Attachment.shared
+            /// Called before the target is logged in to again, after a session was lost: a target that was started anew
+            /// may have to be told what it has. What it throws counts as a failed attempt.
+            public var willConnect: (@Sendable () async throws(StorageError) -> Void)?
 
             public init() {}
         }
 
-        /// `/IQN/LUN`.
+        /// `/IQN/LUN`, where the LUN is the one that was found.
         public let path: ISCSIPath
         let link: ISCSILink
         let unit: ISCSIUnit
@@ -44,7 +51,7 @@
         private let isReadOnly: Bool
         private let size: ISCSISize
         private let isClosed = Atomic(false)
-        /// The first failed flush. One that was only late is not one: what it was to write is still there.
+        /// The first failed flush. One that no target had is not one: what it was to write is still there.
         private let flushFailure = Locked<StorageError?>(nil)
         /// Bytes that one command transfers.
         private let largestCommand: Int
@@ -61,7 +68,8 @@
             _ target: ISCSITarget, lun: UInt16, options: Options = Options()
         ) async throws(StorageError) -> ISCSIVolume {
             let path = ISCSIPath(target: target.name, lun: lun)
-            let login = try ISCSILogin(target, deadline: IODeadline(options.deadline))
+            var login = try ISCSILogin(target, deadline: IODeadline(options.deadline))
+            login.willConnect = options.willConnect
             let facts = Locked<ISCSIUnit?>(nil)
             let reservation = options.attachment == .shared ? nil : ISCSIReservation(target, path)
             var failure = StorageError(.connectionLost, "open volume", at: "\(path)")
@@ -75,7 +83,8 @@
                     guard let unit = facts.withLock({ $0 }) else { throw failure }
                     // What failed late before is not what is written from now on.
                     login.lateFailure.withLock { $0 = nil }
-                    return ISCSIVolume(path, unit, reservation, session, login, options)
+                    let found = ISCSIPath(target: target.name, lun: SCSIUnitList.plain(unit.number))
+                    return ISCSIVolume(found, unit, reservation, session, login, options)
                 } catch {
                     failure = error
                     // Only another way there may help.
@@ -185,11 +194,14 @@
         private func synchronize() async throws(StorageError) {
             if isReadOnly { return }
             try checkDurable()
+            let command = link.command(.synchronizeCache)
             do throws(StorageError) {
-                try await perform(link.command(.synchronizeCache), "flush")
+                try await perform(command, "flush")
             } catch {
                 switch error.code {
-                case .timedOut, .connectionLost, .cancelled, .busy: break
+                case .timedOut where !command.isUncertain, .connectionLost where !command.isUncertain,
+                    .cancelled where !command.isUncertain, .busy where !command.isUncertain:
+                    break
                 default: flushFailure.withLock { $0 = $0 ?? error }
                 }
                 throw error
@@ -237,6 +249,9 @@
                 return
             }
         }
+
+        /// Whether it has not been closed.
+        package var isOpen: Bool { !isClosed.load(ordering: .acquiring) }
 
         // MARK: -
 
@@ -331,7 +346,7 @@
             if let first { throw first }
         }
 
-        private func failure(_ outcome: ISCSICommand.Outcome, _ what: String) -> StorageError? {
+        func failure(_ outcome: ISCSICommand.Outcome, _ what: String) -> StorageError? {
             switch outcome {
             case .good(missing: 0): nil
             case .good(let missing):

@@ -82,6 +82,15 @@
             return command
         }
 
+        /// Writes the second half of what is sent to `count` blocks, if they hold the first half.
+        static func compareAndWrite(_ place: UInt64, count: UInt8, byteCount: Int) -> SCSICommand {
+            var command = SCSICommand(
+                0x89, 16, .toTarget, byteCount: byteCount, isChange: true, isRepeatable: false)
+            command.put(place, at: 2)
+            command.put(count, at: 13)
+            return command
+        }
+
         // MARK: - What the unit is
 
         static var testUnitReady: SCSICommand { SCSICommand(0x00, 6) }

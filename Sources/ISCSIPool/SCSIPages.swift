@@ -32,6 +32,7 @@
     /// The limits that a unit states (SBC-3, 6.5.3: vital product data, page B0h), in blocks; 0 where it states none.
     struct SCSILimits: Equatable, Sendable {
         static let page: UInt8 = 0xb0
+        var largestCompareAndWrite: UInt8 = 0
         var optimalGranularity: UInt32 = 0
         var largestTransfer: UInt32 = 0
         var largestUnmap: UInt32 = 0
@@ -41,6 +42,7 @@
 
         init(_ bytes: RawSpan) {
             guard bytes.byteCount >= 16, bytes.loadBigEndian(UInt8.self, at: 1) == Self.page else { return }
+            largestCompareAndWrite = bytes.loadBigEndian(UInt8.self, at: 5)
             optimalGranularity = UInt32(bytes.loadBigEndian(UInt16.self, at: 6))
             largestTransfer = bytes.loadBigEndian(UInt32.self, at: 8)
             guard bytes.byteCount >= 44 else { return }

@@ -70,6 +70,9 @@
             }
         }
 
+        /// The blocks hold other bytes than COMPARE AND WRITE was told.
+        var isMiscompare: Bool { code == Self.checkCondition && key == Key.miscompare && !isDeferred }
+
         /// The unit says that something about it has changed.
         var isUnitAttention: Bool { code == Self.checkCondition && key == Key.unitAttention && !isDeferred }
 

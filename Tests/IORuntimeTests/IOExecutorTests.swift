@@ -25,6 +25,31 @@ struct IOExecutorTests {
         group.shutDown()
     }
 
+    @Test("the end of a turn comes once all that is runnable has run, and before anything waits")
+    func endOfTurn() async {
+        let group = IOExecutorGroup(count: 1)
+        let events = Locked<[String]>([])
+        await group.executors[0].run {
+            await withTaskGroup(of: Void.self) { tasks in
+                for index in 0..<3 {
+                    tasks.addTask {
+                        events.withLock { $0.append("task \(index)") }
+                        if index == 0 {
+                            let isTaken = IOExecutor.atEndOfTurn { events.withLock { $0.append("end") } }
+                            #expect(isTaken)
+                        }
+                        await IOExecutor.sleep(for: .zero)
+                        events.withLock { $0.append("later") }
+                    }
+                }
+            }
+        }
+        #expect(events.withLock { $0.prefix(4) }.sorted() == ["end", "task 0", "task 1", "task 2"])
+        #expect(events.withLock { $0.firstIndex(of: "end") } == 3)
+        #expect(!IOExecutor.atEndOfTurn {})
+        group.shutDown()
+    }
+
     @Test("outside an executor there is no current one")
     func noCurrent() { #expect(IOExecutor.current == nil) }
 

@@ -9,6 +9,8 @@
         enum Reply: Sendable {
             /// What the disk would answer.
             case asUsual
+            /// The disk does what is asked, and the connection ends before it answers.
+            case doneThenEnd
             case data([UInt8])
             case status(UInt8, sense: [UInt8] = [])
             /// Exactly these bytes.
@@ -40,11 +42,14 @@
         private let listener: Socket
         private let disk = Locked([UInt8](repeating: 0, count: blockCount * 512))
         private let blocks = Locked(blockCount)
+        private let pieceByteCount: Int
         private let answer: @Sendable (Request) -> Reply
 
-        /// Serves until the object goes.
-        init(_ answer: @escaping @Sendable (Request) -> Reply) async throws(SystemError) {
-            self.answer = answer
+        /// Serves until the object goes. Answers are sent in pieces of at most `pieceByteCount` bytes.
+        init(
+            pieceByteCount: Int = .max, _ answer: @escaping @Sendable (Request) -> Reply
+        ) async throws(SystemError) {
+            (self.pieceByteCount, self.answer) = (pieceByteCount, answer)
             listener = try await Socket.listen(.tcp(host: "127.0.0.1", port: 0))
             port = listener.localPort ?? 0
             let listener = listener
@@ -93,9 +98,18 @@
                 let request = Request(header: header, data: Array(data.prefix(length)))
                 var reply = answer(request)
                 if case .asUsual = reply { reply = usual(request) }
+                if case .doneThenEnd = reply {
+                    _ = usual(request)
+                    reply = .end
+                }
                 if case .silence = reply { continue }
                 guard let bytes = Self.bytes(of: reply, to: request, status) else { return connection.shutDown() }
-                try await connection.send(bytes.rawBytes)
+                var sent = 0
+                while sent < bytes.count {
+                    let count = min(pieceByteCount, bytes.count - sent)
+                    try await connection.send(bytes.rawBytes.extracting(sent..<sent + count))
+                    sent += count
+                }
                 status += 1
             }
         }
@@ -107,7 +121,7 @@
                 let framed = sense.isEmpty ? [] : [0, UInt8(sense.count)] + sense
                 return packet(0x21, 0x80, request, framed, status, code: code)
             case .raw(let raw): return raw
-            case .end, .silence, .asUsual: return nil
+            case .end, .silence, .asUsual, .doneThenEnd: return nil
             }
         }
 
@@ -175,6 +189,9 @@
                 return .data([0, 0, 5, 2, 31] + [UInt8](repeating: 0x20, count: 31))
             case 0x12 where request.header[34] == 0x83:
                 return .data([0, 0x83, 0, 12, 1, 3, 0, 8] + Array("NAAsluic".utf8))
+            case 0x12 where request.header[34] == 0xb0:
+                // At most 4 blocks for COMPARE AND WRITE.
+                return .data([0, 0xb0, 0, 60, 0, 4] + [UInt8](repeating: 0, count: 58))
             case 0x9e where request.header[33] == 0x10:
                 var answer = [UInt8](repeating: 0, count: 32)
                 var bytes = answer.mutableRawBytes
@@ -190,7 +207,21 @@
                         request.place * 512..<request.place * 512 + request.data.count, with: request.data)
                 }
                 return .status(0)
+            case 0x89: return compareAndWrite(request)
             default: return .status(2, sense: Self.sense(5, 0x2000))
+            }
+        }
+
+        private func compareAndWrite(_ request: Request) -> Reply {
+            let start = (Int(request.header[32 + 8]) << 8 | Int(request.header[32 + 9])) * 512
+            let count = Int(request.header[32 + 13]) * 512
+            guard request.data.count == 2 * count else { return .status(2, sense: Self.sense(5, 0x2400)) }
+            return disk.withLock { disk in
+                guard disk[start..<start + count].elementsEqual(request.data.prefix(count)) else {
+                    return .status(2, sense: Self.sense(14, 0x1d00))
+                }
+                disk.replaceSubrange(start..<start + count, with: request.data.suffix(count))
+                return .status(0)
             }
         }
 

@@ -34,7 +34,7 @@
 
         @Test("logs in where the target sends it, as arrays with one address for many nodes do")
         func redirected() async throws {
-            let target = try TestTarget("--chap")
+            let target = try await TestTarget.start("--chap")
             let portal = target.description.portals[0]
             let front = try await FakeTarget { request in
                 guard request.operation == FakeTarget.Request.login else { return .end }
@@ -45,8 +45,8 @@
             }
             let volume = try await target.open { settings, _ in settings.portals = ["127.0.0.1:\(front.port)"] }
             try await volume.fill(1, 0..<4096)
-            try target.change("kill")
-            try target.change("restart")
+            try await target.change("kill")
+            try await target.change("restart")
             #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
             try await volume.close()
         }
@@ -416,6 +416,168 @@
             }
             let close = await failure { try await volume.close() }
             #expect(close?.code == .inputOutput)
+        }
+
+        @Test("fails every flush after one that was at the target, and got no answer")
+        func unansweredFlush() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                request.command == 0x35 && counter.next() == 0 ? .silence : .asUsual
+            }
+            let volume = try await target.open(deadline: .seconds(10))
+            for _ in 0..<3 {
+                let error = await failure { try await volume.flush() }
+                #expect(error?.isRetryable == true, "\(String(describing: error))")
+            }
+            // Whatever it says of that.
+            #expect(counter.next() == 1)
+            _ = try? await volume.close()
+        }
+
+        @Test("sends a flush again whose connection was lost")
+        func lostFlush() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                request.command == 0x35 && counter.next() < 3 ? .end : .asUsual
+            }
+            let volume = try await target.open()
+            try await volume.fill(1, 0..<512)
+            try await volume.flush()
+            try await volume.close()
+        }
+
+        @Test(
+            "gives a target no more data than a write has, whatever it asks for",
+            arguments: [
+                (0, .max), (0, 1024), (512, 1), (.max, 1), (0, 0), (256, 257),
+            ] as [(UInt32, UInt32)])
+        func asksForTooMuch(_ offset: UInt32, _ count: UInt32) async throws {
+            let counter = Counter()
+            let logins = Counter()
+            let target = try await FakeTarget { request in
+                if request.operation == FakeTarget.Request.login { _ = logins.next() }
+                guard request.command == 0x2a, counter.next() == 0 else { return .asUsual }
+                var packet = FakeTarget.packet(0x31, 0x80, request, [])
+                packet.replaceSubrange(20..<24, with: [0, 0, 0, 1])
+                for index in 0..<4 {
+                    packet[40 + index] = UInt8(truncatingIfNeeded: offset >> (24 - 8 * index))
+                    packet[44 + index] = UInt8(truncatingIfNeeded: count >> (24 - 8 * index))
+                }
+                return .raw(packet)
+            }
+            let volume = try await target.open()
+            try await volume.fill(1, 0..<512)
+            // The session that it did so in is not used any more.
+            #expect(logins.next() == 2)
+            try await volume.close()
+        }
+
+        @Test("leaves a target that pings without end, and reads no answer")
+        func pings() async throws {
+            let nothing = FakeTarget.Request(header: [UInt8](repeating: 0, count: 48), data: [])
+            var flood = FakeTarget.packet(0x20, 0x80, nothing, [])
+            flood.replaceSubrange(16..<24, with: [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1])
+            // More than all buffers on the way hold.
+            while flood.count < 16 << 20 { flood += flood }
+            let all = flood
+            let counter = Counter()
+            let logins = Counter()
+            let target = try await FakeTarget { request in
+                if request.operation == FakeTarget.Request.login { _ = logins.next() }
+                return request.command == 0x28 && counter.next() == 0 ? .raw(all) : .asUsual
+            }
+            let volume = try await target.open()
+            _ = try await volume.bytes(at: 0, count: 512)
+            #expect(logins.next() == 2)
+            try await volume.close()
+        }
+
+        @Test("answers a target's pings, also while it waits for something else")
+        func answersPings() async throws {
+            let counter = Counter()
+            let answers = Counter()
+            let target = try await FakeTarget { request in
+                // The answer to a ping.
+                if request.operation == 0x00 { _ = answers.next() }
+                var ping = FakeTarget.packet(0x20, 0x80, request, [])
+                ping.replaceSubrange(16..<24, with: [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1])
+                switch (request.operation, request.command) {
+                case (0x02, _): return .raw(ping + FakeTarget.packet(0x22, 0x80, request, []))
+                case (0x01, 0x28):
+                    return .raw(ping + FakeTarget.packet(0x25, 0x81, request, [UInt8](repeating: 7, count: 512)))
+                // So that there is a reset.
+                case (0x01, 0x2a) where counter.next() == 0: return .end
+                case (0x00, _): return .silence
+                default: return .asUsual
+                }
+            }
+            let volume = try await target.open()
+            try await volume.fill(1, 0..<512)
+            for _ in 0..<4 { #expect(try await volume.bytes(at: 0, count: 512).allSatisfy { $0 == 7 }) }
+            try await volume.close()
+            #expect(answers.next() >= 3)
+        }
+
+        @Test("takes no read for done that is short, though the target does not say so", arguments: [0, 4, 256, 508])
+        func shortRead(_ count: Int) async throws {
+            let target = try await FakeTarget { request in
+                guard request.command == 0x28 else { return .asUsual }
+                if count == 0 { return .status(0) }
+                return .raw(FakeTarget.packet(0x25, 0x81, request, [UInt8](repeating: 7, count: count)))
+            }
+            let volume = try await target.open()
+            let error = await failure { _ = try await volume.bytes(at: 0, count: 512) }
+            #expect(error?.code == .inputOutput, "\(String(describing: error))")
+            #expect(error?.why.contains("\(512 - count) bytes") == true, "\(String(describing: error))")
+            try await volume.close()
+        }
+
+        @Test("asks a unit more and more rarely that always has something to say", arguments: [UInt8(0x2a), 0x35])
+        func endlessAttention(_ command: UInt8) async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { request in
+                guard request.command == command else { return .asUsual }
+                _ = counter.next()
+                return .status(2, sense: FakeTarget.sense(6, 0x2a01))
+            }
+            let volume = try await target.open(deadline: .seconds(10))
+            let error = await failure {
+                try await volume.fill(1, 0..<512)
+                try await volume.flush()
+            }
+            #expect(error != nil)
+            // A few times at once, and then each 20 ms.
+            #expect(counter.next() < 600)
+            _ = try? await volume.close()
+        }
+
+        @Test("takes packets that come in pieces of any size", arguments: [1, 7, 47, 49])
+        func pieces(_ byteCount: Int) async throws {
+            let target = try await FakeTarget(pieceByteCount: byteCount) { _ in .asUsual }
+            let volume = try await target.open()
+            try await volume.fill(3, 0..<1024)
+            #expect(try await volume.bytes(at: 0, count: 1024).allSatisfy { $0 == 3 })
+            try await volume.close()
+        }
+
+        @Test("has what is to be done before each later session done, until it succeeds")
+        func willConnect() async throws {
+            let counter = Counter()
+            let target = try await FakeTarget { _ in .asUsual }
+            var options = ISCSIVolume.Options()
+            options.deadline = .seconds(60)
+            options.willConnect = { () throws(StorageError) in
+                if counter.next() < 2 { throw StorageError(.connectionLost, "prepare") }
+            }
+            let volume = try await ISCSIVolume.open(target.settings(), lun: 0, options: options)
+            try await volume.fill(1, 0..<512)
+            #expect(counter.next() == 0)
+            volume.link.breakSession()
+            try await volume.fill(1, 0..<512)
+            #expect(counter.next() == 3)
+            #expect(volume.isOpen)
+            try await volume.close()
+            #expect(!volume.isOpen)
         }
 
         /// What a hostile target does instead of an answer.

@@ -50,7 +50,7 @@
 
         @Test("loses no acknowledged write and fails nothing when the target is killed and started again")
         func killedAndRestarted() async throws {
-            let target = try TestTarget("--mutual")
+            let target = try await TestTarget.start("--mutual")
             let volume = try await target.open()
             let isDone = Locked(false)
             let writers = try await withThrowingTaskGroup(of: Writer.self) { group in
@@ -64,8 +64,8 @@
                     }
                 }
                 for _ in 0..<4 {
-                    try target.change("kill")
-                    try target.change("restart")
+                    try await target.change("kill")
+                    try await target.change("restart")
                     // There is a session again when this is done.
                     try await volume.flush()
                 }
@@ -84,10 +84,10 @@
 
         @Test("fails what is asked of a target that is gone at the deadline, and closes")
         func killedForGood() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open { _, options in options.deadline = .seconds(4) }
             try await volume.fill(1, 0..<4096)
-            try target.change("kill")
+            try await target.change("kill")
             async let write = failure { try await volume.fill(2, 0..<4096) }
             async let read = failure { _ = try await volume.bytes(at: 0, count: 4096) }
             async let flush = failure { try await volume.flush() }
@@ -100,15 +100,15 @@
 
         @Test("gives memory back at the deadline of a target that hangs, and goes on when it answers again")
         func paused() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open { _, options in options.deadline = .seconds(4) }
             try await volume.fill(1, 0..<65536)
-            try target.change("pause")
+            try await target.change("pause")
             let write = await failure { try await volume.fill(2, 0..<65536) }
             #expect(write?.code == .timedOut || write?.code == .connectionLost, "\(String(describing: write))")
             let read = await failure { _ = try await volume.bytes(at: 0, count: 4096) }
             #expect(read?.isRetryable == true, "\(String(describing: read))")
-            try target.change("resume")
+            try await target.change("resume")
             // Whatever became of the late write, it does not fall on this one.
             while let error = await failure({ try await volume.fill(3, 0..<65536) }) {
                 #expect(error.isRetryable, "\(error)")
@@ -119,46 +119,47 @@
 
         @Test("goes by the next portal where one does not answer")
         func failsOver() async throws {
-            let target = try TestTarget("--portals", "2")
+            let target = try await TestTarget.start("--portals", "2")
             let volume = try await target.open { settings, _ in
                 settings.portals[0] = "127.0.0.1:1"
             }
             try await volume.fill(1, 0..<4096)
-            try target.change("kill")
-            try target.change("restart")
+            try await target.change("kill")
+            try await target.change("restart")
             #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
             try await volume.close()
         }
 
         @Test("says so when its LUN is gone, and takes no other target for it")
         func vanished() async throws {
-            let target = try TestTarget("--luns", "2")
+            let target = try await TestTarget.start("--luns", "2")
             let none = await failure { _ = try await target.open(lun: 7) }
             #expect(none?.code == .notFound, "\(String(describing: none))")
-            // The target's controller.
-            let controller = await failure { _ = try await target.open(lun: 0) }
-            #expect(controller?.code == .notFound, "\(String(describing: controller))")
             let other = await failure {
                 _ = try await target.open { settings, _ in settings.name += "x" }
             }
             #expect(other?.code == .notFound, "\(String(describing: other))")
 
+            // Which of two is not said.
+            let either = await failure { _ = try await target.open(lun: 0) }
+            #expect(either?.code == .notFound, "\(String(describing: either))")
+
             let volume = try await target.open { _, options in options.deadline = .seconds(10) }
             try await volume.fill(1, 0..<4096)
-            try target.change("remove", "1")
+            try await target.change("remove", "1")
             let error = await failure { _ = try await volume.bytes(at: 0, count: 4096) }
             #expect(error?.code == .notFound, "\(String(describing: error))")
-            try target.change("add", "1")
+            try await target.change("add", "1")
             #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
             try await volume.close()
         }
 
         @Test("does not write to another unit that has got its number")
         func replaced() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open { _, options in options.deadline = .seconds(10) }
             try await volume.fill(1, 0..<4096)
-            try target.change("replace", "1")
+            try await target.change("replace", "1")
             // This target does not tell.
             volume.link.breakSession()
             let write = await failure { try await volume.fill(2, 0..<4096) }
@@ -170,16 +171,16 @@
 
         @Test("learns that its LUN has grown, when it asks and with each new session")
         func grown() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open()
             let size = volume.geometry.size
-            try target.change("grow", "1")
+            try await target.change("grow", "1")
             try await volume.rescan()
             #expect(volume.geometry.size == 2 * size)
             try await volume.fill(9, size..<size + 4096)
-            try target.change("grow", "1")
-            try target.change("kill")
-            try target.change("restart")
+            try await target.change("grow", "1")
+            try await target.change("kill")
+            try await target.change("restart")
             try await volume.flush()
             #expect(volume.geometry.size == 4 * size)
             try await volume.close()
@@ -187,20 +188,20 @@
 
         @Test("ends a cancelled task's request that no target has at once, and one that it has when it is back")
         func cancelled() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open { _, options in options.deadline = .seconds(60) }
             try await volume.fill(1, 0..<4096)
-            try target.change("pause")
+            try await target.change("pause")
             let held = Task { try await volume.fill(1, 0..<4096) }
             let waiting = Task { try await volume.fill(1, 4096..<8192) }
             waiting.cancel()
             held.cancel()
-            try target.change("resume")
+            try await target.change("resume")
             for task in [held, waiting] {
                 let error = await failure { try await task.value }
                 #expect(error == nil || error?.code == .cancelled, "\(String(describing: error))")
             }
-            try target.change("kill")
+            try await target.change("kill")
             await volume.link.untilLost()
             let late = Task { try await volume.fill(1, 0..<4096) }
             late.cancel()

@@ -19,7 +19,7 @@
 
         @Test("is refused to the second host, with the name of the first, until the first gives it up")
         func names() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let first = try await open(target, "host-one", .exclusive)
             try await first.fill(1, 0..<4096)
             let busy = await failure { _ = try await open(target, "host-two", .exclusive) }
@@ -29,6 +29,7 @@
             #expect(try await reader.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
             let write = await failure { try await reader.fill(2, 0..<4096) }
             #expect(write?.code == .busy, "\(String(describing: write))")
+            #expect(try await reader.reservationHolder() == "ost-one")
             // It cannot flush either.
             _ = try? await reader.close()
             try await first.close()
@@ -39,7 +40,7 @@
 
         @Test("is taken from its holder, whose writes are then fenced")
         func preempts() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let first = try await open(target, "host-one", .exclusive)
             try await first.fill(1, 0..<4096)
             let second = try await open(target, "host-two", .preempting)
@@ -56,12 +57,12 @@
 
         @Test("survives lost sessions and restarts of the target, unless somebody had it meanwhile")
         func survives() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await open(target, "host-one", .exclusive)
             for round in UInt8(1)...3 {
                 try await volume.fill(round, 0..<4096)
-                try target.change("kill")
-                try target.change("restart")
+                try await target.change("kill")
+                try await target.change("restart")
                 try await volume.fill(round + 1, 0..<4096)
                 let busy = await failure { _ = try await open(target, "host-two", .exclusive) }
                 #expect(busy?.code == .busy, "\(String(describing: busy))")
@@ -78,7 +79,7 @@
 
         @Test("is not taken again by a host that was away while another had it")
         func isFenced() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let first = try await open(target, "host-one", .exclusive)
             let second = try await open(target, "host-two", .preempting)
             try await second.fill(2, 0..<4096)
@@ -91,7 +92,7 @@
 
         @Test("is not used again through a session that lives on, either")
         func isFencedInItsSession() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let first = try await open(target, "host-one", .exclusive)
             let second = try await open(target, "host-two", .preempting)
             try await second.fill(2, 0..<4096)
@@ -108,7 +109,7 @@
 
         @Test("goes to at most one of many that want it at once")
         func race() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             for _ in 0..<5 {
                 let winners = await withTaskGroup(of: ISCSIVolume?.self) { group in
                     for number in 0..<6 {

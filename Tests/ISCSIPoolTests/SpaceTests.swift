@@ -9,7 +9,7 @@
     struct SpaceTests {
         @Test("is given back by discarding, and what is said of it is what reads find", arguments: ["512", "4096"])
         func discardAndExtents(blockSize: String) async throws {
-            let target = try TestTarget("--block-size", blockSize)
+            let target = try await TestTarget.start("--block-size", blockSize)
             let volume = try await target.open()
             let step = UInt64(volume.geometry.blockSize)
             #expect(String(step) == blockSize)
@@ -55,7 +55,7 @@
 
         @Test("is checked before anything is asked of the target")
         func bounds() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open()
             let size = volume.geometry.size
             let past = await failure { try await volume.fill(1, size..<size + 512) }

@@ -24,7 +24,14 @@
         private static let program = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Fixtures/iscsi")
 
-        init(_ options: String...) throws {
+        /// Starts it without holding one of the threads that all tests share.
+        static func start(_ options: String...) async throws -> TestTarget {
+            try await BlockingPool.shared.run { () throws(any Error) in try TestTarget(options) }
+        }
+
+        convenience init(_ options: String...) throws { try self.init(options) }
+
+        private init(_ options: [String]) throws {
             directory = "/tmp/sluice-iscsi-\(UUID().uuidString)"
             let process = Process()
             let (input, output) = (Pipe(), Pipe())
@@ -46,7 +53,11 @@
         deinit { try? input.fileHandleForWriting.close() }
 
         /// `kill`, `restart`, `pause`, `resume`, `remove`, `add` or `grow`.
-        func change(_ action: String, _ arguments: String...) throws {
+        func change(_ action: String, _ arguments: String...) async throws {
+            try await BlockingPool.shared.run { () throws(any Error) in try self.act(action, arguments) }
+        }
+
+        private func act(_ action: String, _ arguments: [String]) throws {
             let process = Process()
             process.executableURL = Self.program
             process.arguments = [action, directory] + arguments

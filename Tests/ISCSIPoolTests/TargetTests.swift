@@ -60,7 +60,7 @@
             defer { try? FileManager.default.removeItem(atPath: directory.string) }
             let file = directory.appending("initiatorname.iscsi")
             let none = await failure { _ = try await ISCSIInitiator.hostName(in: file) }
-            #expect(none?.code == .notFound)
+            #expect(none?.code == .notFound && none?.why.contains("no name as an initiator") == true)
             try "## Unique\n#InitiatorName=iqn.no:no\nInitiatorName=iqn.1993-08.org.debian:01:abc \n".write(
                 toFile: file.string, atomically: true, encoding: .utf8)
             #expect(try await ISCSIInitiator.hostName(in: file) == "iqn.1993-08.org.debian:01:abc")
@@ -68,7 +68,7 @@
 
         @Test("a portal tells the targets that it knows")
         func discovery() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let found = try await target.settings.discover(deadline: .seconds(30))
             #expect(found.map(\.name) == [target.description.iqn])
             #expect(found.first?.portals.contains { $0.hasPrefix("127.0.0.1:") } == true, "\(found)")
@@ -76,7 +76,7 @@
 
         @Test("headers carry checksums, and connections come from the address, that are asked for")
         func digestAndAddress() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open { settings, _ in
                 settings.headerDigest = .crc32c
                 settings.boundAddress = "127.0.0.1"

@@ -9,7 +9,7 @@
     struct VolumeTests {
         @Test("reads what was written, of any size, by one piece of memory or many")
         func readsWhatWasWritten() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open()
             #expect(volume.geometry.size == 64 << 20)
             #expect(volume.geometry.blockSize == 512)
@@ -35,7 +35,7 @@
 
         @Test("gathers and scatters segments, whether they follow each other or not, and however large")
         func vectors() async throws {
-            let target = try TestTarget()
+            let target = try await TestTarget.start()
             let volume = try await target.open()
             var generator = SeededGenerator(seed: 11)
             var model = [UInt8](repeating: 0, count: 6 << 20)
@@ -73,9 +73,38 @@
             try await volume.close()
         }
 
+        @Test("is found by the 0 that CloudStack writes, whatever its number is, where the target has no other")
+        func onlyDisk() async throws {
+            let target = try await TestTarget.start()
+            let volume = try await target.open(lun: 0)
+            // The target's LUN 0 is its controller.
+            #expect(volume.path == ISCSIPath(target: target.description.iqn, lun: 1))
+            try await volume.fill(1, 0..<4096)
+            try await target.change("kill")
+            try await target.change("restart")
+            #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 1 })
+            try await volume.close()
+        }
+
+        @Test("is one for several sessions, each of which sees what the others have written")
+        func severalSessions() async throws {
+            let target = try await TestTarget.start()
+            let volumes = [try await target.open(), try await target.open(), try await target.open()]
+            for round in UInt8(1)...9 {
+                let writer = volumes[Int(round) % 3]
+                try await writer.fill(round, 0..<4096)
+                for volume in volumes {
+                    #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == round })
+                }
+                // One that ends takes nothing from the others.
+                volumes[Int(round + 1) % 3].link.breakSession()
+            }
+            for volume in volumes { try await volume.close() }
+        }
+
         @Test("proves itself and has the target prove itself")
         func mutualCHAP() async throws {
-            let target = try TestTarget("--mutual")
+            let target = try await TestTarget.start("--mutual")
             let volume = try await target.open()
             try await volume.fill(7, 0..<4096)
             #expect(try await volume.bytes(at: 0, count: 4096).allSatisfy { $0 == 7 })
@@ -84,7 +113,7 @@
 
         @Test("refuses a wrong secret of either side, and names no secret")
         func wrongSecrets() async throws {
-            let target = try TestTarget("--mutual")
+            let target = try await TestTarget.start("--mutual")
             let wrong = "not-the-secret-1"
             let mine = await failure {
                 _ = try await target.open { settings, _ in settings.credentials?.secret = Secret(wrong) }
