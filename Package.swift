@@ -119,7 +119,9 @@ let package = Package(
             "Sluice",
             [
                 "FilePool", "Templates", "NBDExport", "VolumeQoS", "BlockStorage", "IORuntime", logging, metrics,
+                .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
                 .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
+                .target(name: "TGTControl", condition: .when(traits: ["ISCSI"])),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 systemPackage,

@@ -82,6 +82,10 @@
 
         public var health: PoolHealth { provisioner.health }
 
+        /// This host's name as an initiator.
+        public var initiatorName: String { options.initiatorName }
+        public var headerDigest: ISCSITarget.HeaderDigest { options.headerDigest }
+
         /// How an initiator of this host gets to a volume without the pool: its path, and what it logs in with.
         public func access(to volume: String) async throws(StorageError) -> (path: ISCSIPath, access: LUNAccess) {
             let unit = try await findManaged(volume, "open access")

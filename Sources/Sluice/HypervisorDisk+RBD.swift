@@ -98,27 +98,3 @@ struct RBDImage: Equatable, Sendable {
         return lines + ["  </source>"]
     }
 }
-
-extension HypervisorDisk {
-    /// libvirt's `<secret>` element, for the key that the disk refers to; nil where it needs none.
-    ///
-    /// It defines the secret without its value, which `virsh secret-set-value --file` takes from the secret store. The
-    /// usage says who the key is of, at which monitors, for which pool.
-    public var libvirtSecretXML: String? {
-        guard case .rbd(let image) = source, let login = image.login else { return nil }
-        return """
-            <secret ephemeral='no' private='yes'>
-              <uuid>\(login.secret)</uuid>
-              <usage type='ceph'>
-                <name>\(Self.escaped(image.location.usage))</name>
-              </usage>
-            </secret>
-            """
-    }
-
-    /// The file of the secret store that holds the value of `libvirtSecretXML`.
-    public var secretFile: String? {
-        guard case .rbd(let image) = source else { return nil }
-        return image.login?.secretFile
-    }
-}

@@ -1,7 +1,7 @@
 import BlockStorage
 
-/// How a hypervisor attaches a volume: its file with an explicit backing chain, its image in a cluster, or its NBD export
-/// while one runs.
+/// How a hypervisor attaches a volume: its file with an explicit backing chain, its image in a cluster, its logical unit,
+/// or its NBD export while one runs.
 public struct HypervisorDisk: Equatable, Sendable {
     /// A file of an image, and its format: never one to be guessed.
     struct Image: Equatable, Sendable {
@@ -16,6 +16,8 @@ public struct HypervisorDisk: Equatable, Sendable {
         case export(NBDAddress, name: String)
         /// An image in a Ceph cluster.
         case rbd(RBDImage)
+        /// A logical unit of an iSCSI target.
+        case iscsi(ISCSIDisk)
     }
 
     enum NBDAddress: Equatable, Sendable {
@@ -48,7 +50,12 @@ public struct HypervisorDisk: Equatable, Sendable {
     /// `-blockdev` and its value, and before it the `-object` with the limits that QEMU is to enforce. Nothing in them
     /// is a secret.
     public var qemuArguments: [String] {
-        let objects: [String] = if case .rbd(let image) = source { image.qemuObjects(nodeName) } else { [] }
+        let objects: [String] =
+            switch source {
+            case .rbd(let image): image.qemuObjects(nodeName)
+            case .iscsi(let disk): disk.qemuObjects(nodeName)
+            case .files, .export: []
+            }
         let common: [Option] = [("node-name", nodeName), isReadOnly ? ("read-only", "on") : ("discard", "unmap")]
         var block = blockDevice
         guard let limits else {
@@ -93,6 +100,7 @@ public struct HypervisorDisk: Equatable, Sendable {
             return [("driver", "nbd")] + address
                 + [("export", name), ("reconnect-delay", "\(Self.reconnectDelay)")]
         case .rbd(let image): return image.qemuOptions(nodeName)
+        case .iscsi(let disk): return disk.qemuOptions(nodeName)
         }
     }
 
@@ -129,6 +137,8 @@ public struct HypervisorDisk: Equatable, Sendable {
             lines.append("  </source>")
         case .rbd(let image):
             lines = try image.libvirtLines(discard: discard)
+        case .iscsi(let disk):
+            lines = disk.libvirtLines(discard: discard)
         }
         lines.append("  <target dev='vda' bus='virtio'/>")
         if let limits { lines += limits.libvirtLines }
@@ -187,6 +197,13 @@ extension StorageHost {
                 address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil || isTemplate,
                 limits: ownLimits)
         }
+        #if ISCSI
+            if let disk = try await iscsiDisk(volume, in: pool) {
+                let isTemplate = try await pool.describeVolume(volume.name).isTemplate
+                return HypervisorDisk(
+                    address: volume, source: .iscsi(disk), isReadOnly: isTemplate, limits: ownLimits)
+            }
+        #endif
         guard volume.snapshot == nil else {
             throw StorageError(
                 .notSupported, "attach snapshot", at: "\(volume)",

@@ -3,7 +3,7 @@ import FilePool
 
 extension PoolDriver {
     /// The drivers of this build, as its package traits say.
-    public static let all: [PoolDriver] = files + clusters
+    public static let all: [PoolDriver] = files + clusters + arrays
 
     private static let files: [PoolDriver] = [
         PoolDriver(scheme: "dir", isLocal: true) { configuration throws(StorageError) in
@@ -18,6 +18,12 @@ extension PoolDriver {
         private static let clusters: [PoolDriver] = [.rbd()]
     #else
         private static let clusters: [PoolDriver] = []
+    #endif
+
+    #if ISCSI
+        private static let arrays: [PoolDriver] = [.tgt()]
+    #else
+        private static let arrays: [PoolDriver] = []
     #endif
 
     private static func openFiles(

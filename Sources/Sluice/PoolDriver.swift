@@ -36,6 +36,8 @@ public struct PoolDriver: Sendable {
     public var parameters: Set<String>
     /// Whether the pool is a directory of this host, so that its URL has a path and no host.
     public var isLocal: Bool
+    /// Whether a pool can have a secret.
+    public var hasSecret = true
     /// Throws `invalidArgument` for a URL that cannot be meant, beyond its parameters' names.
     public var checkLocation: @Sendable (PoolURL) throws(StorageError) -> Void = { _ in }
     /// The secret in the one form that everybody who reads it takes; throws `invalidArgument` for what is none.
@@ -60,6 +62,9 @@ public struct PoolDriver: Sendable {
     func check(_ url: PoolURL, secret: Secret?) throws(StorageError) {
         try url.checkParameters(known: parameters)
         try checkLocation(url)
+        guard hasSecret || secret == nil else {
+            throw StorageError(.invalidArgument, "pool URL", at: "\(scheme)://…", why: "such a pool needs no secret")
+        }
         guard isLocal else { return }
         guard url.authority.isEmpty, url.user == nil, secret == nil else {
             throw StorageError(

@@ -28,6 +28,39 @@ struct SecretStore: Sendable {
         return name
     }
 
+    /// The name of a secret that is found by what it is for: a UUID that is always the same.
+    static func name(of purpose: String) -> String {
+        // FNV-1a, once from each of two starts.
+        func hash(_ start: UInt64) -> UInt64 {
+            purpose.utf8.reduce(start) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        }
+        let (high, low) = (hash(0xcbf2_9ce4_8422_2325), hash(0x8422_2325_cbf2_9ce4))
+        let bytes = (0..<16).map { index in UInt8(truncatingIfNeeded: (index < 8 ? high : low) >> (index % 8 * 8)) }
+        // Version 8: made by a rule of one's own.
+        return UUID(
+            uuid: (
+                bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6] & 0x0f | 0x80, bytes[7],
+                bytes[8] & 0x3f | 0x80, bytes[9], bytes[10], bytes[11], bytes[12], bytes[13], bytes[14], bytes[15]
+            )
+        ).uuidString
+    }
+
+    /// Stores a secret under a name of `name(of:)`, in place of an older one, for programs that read it from a file.
+    /// Returns its path.
+    func keep(_ secret: Secret, as name: String) async throws(StorageError) -> String {
+        let path = directory.appending(name)
+        if let old = try? load(name), old == secret { return path.string }
+        let new = try store(secret)
+        do throws(SystemError) {
+            let opened = try await Directory.open(directory)
+            try await opened.rename(new, to: name, replacing: true)
+        } catch {
+            remove(new)
+            throw StorageError(error, "store secret", at: directory.string)
+        }
+        return path.string
+    }
+
     /// Reads a stored secret; throws `notFound` when it is not there.
     func load(_ name: String) throws(StorageError) -> Secret {
         try Secret.read(file: directory.appending(name))

@@ -142,6 +142,7 @@ extension StorageHost {
         let record = try await catalog.pool(name)
         _ = try await catalog.deletePool(name)
         if let secret = record?.secret { secrets.remove(secret) }
+        secrets.remove(SecretStore.name(of: "iscsi \(name)"))
         throttles.withLock { throttles in _ = throttles.removeValue(forKey: name) }
         forget(name)
     }

@@ -1,0 +1,76 @@
+#if ISCSI
+    import BlockStorage
+    import ISCSIPool
+    import TGTControl
+
+    extension PoolDriver {
+        /// Pools whose volumes are units of a tgt target on this host. `observer` sees the name of each call to the
+        /// target's provisioner before it is made.
+        static func tgt(observer: (@Sendable (String) -> Void)? = nil) -> PoolDriver {
+            var driver = PoolDriver(scheme: TGTLocation.scheme, parameters: TGTLocation.parameters) {
+                configuration throws(StorageError) in
+                let location = try TGTLocation(configuration.url)
+                let deadline = Duration.seconds(configuration.url.deadlineSeconds)
+                let provisioner = try await TGTProvisioner.open(
+                    portal: location.portal, control: TGTControl(port: location.control, deadline: deadline),
+                    directory: location.directory, deadline: deadline)
+                return try await openUnits(configuration, provisioner, location.initiator, observer)
+            }
+            driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }
+            driver.hasSecret = false
+            return driver
+        }
+
+        /// Opens the pool that a provisioner makes units for.
+        static func openUnits(
+            _ configuration: PoolConfiguration, _ provisioner: any LUNProvisioner, _ initiator: InitiatorLocation,
+            _ observer: (@Sendable (String) -> Void)?
+        ) async throws(StorageError) -> OpenedPool {
+            let name =
+                if let name = initiator.name { name } else { try await ISCSIInitiator.hostName() }
+            var options = ISCSIPool.Options(initiatorName: name)
+            options.deadline = .seconds(configuration.url.deadlineSeconds)
+            options.limits = configuration.limits
+            options.expectedIdentity = configuration.identity
+            options.intents = configuration.intents
+            options.boundAddress = initiator.boundAddress
+            options.headerDigest = initiator.hasHeaderDigest ? .crc32c : .none
+            options.observer = observer
+            let pool = try await ISCSIPool.open(configuration.name, provisioner: provisioner, options: options)
+            return OpenedPool(pool, identity: pool.identity)
+        }
+    }
+
+    extension StorageHost {
+        /// The volume as a logical unit that a hypervisor logs in to; nil where it is none.
+        func iscsiDisk(_ volume: VolumeAddress, in pool: any StoragePool) async throws(StorageError) -> ISCSIDisk? {
+            guard let pool = pool as? ISCSIPool else { return nil }
+            guard volume.snapshot == nil else {
+                throw StorageError(
+                    .notSupported, "attach snapshot", at: "\(volume)",
+                    why: "a snapshot is no unit that QEMU could open: serve it first")
+            }
+            guard let format = try await pool.describeVolume(volume.name).format else {
+                throw StorageError(.notSupported, "attach volume", at: "\(volume)", why: "its format is not declared")
+            }
+            let (path, access) = try await pool.access(to: volume.name)
+            guard let portal = access.portals.first else {
+                throw StorageError(.notFound, "attach volume", at: "\(volume)", why: "the array names no portal")
+            }
+            guard access.targetCredentials == nil else {
+                throw StorageError(
+                    .notSupported, "attach volume", at: "\(volume)",
+                    why: "neither QEMU nor libvirt has targets prove themselves: serve the volume")
+            }
+            var login: ISCSIDisk.Login?
+            if let credentials = access.credentials {
+                let name = SecretStore.name(of: "iscsi \(volume.pool)")
+                let file = try await secrets.keep(credentials.secret, as: name)
+                login = ISCSIDisk.Login(user: credentials.user, secret: name.lowercased(), secretFile: file)
+            }
+            return ISCSIDisk(
+                format: format, portal: portal, target: path.target, lun: path.lun,
+                initiatorName: pool.initiatorName, login: login, hasHeaderDigest: pool.headerDigest == .crc32c)
+        }
+    }
+#endif
