@@ -45,7 +45,9 @@ let package = Package(
         .library(name: "QoSSimulator", targets: ["QoSSimulator"]),
         .library(name: "NBDExport", targets: ["NBDExport"]),
         .library(name: "StorageConformance", targets: ["StorageConformance"]),
+        .library(name: "ElementSimulator", targets: ["ElementSimulator"]),
         .executable(name: "sluice", targets: ["SluiceCLI"]),
+        .executable(name: "element-simulator", targets: ["ElementSimulatorCLI"]),
     ],
     traits: [
         .trait(name: "Archives", description: "Unpack compressed templates, through libarchive."),
@@ -63,6 +65,9 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1", traits: []),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.0.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
@@ -126,6 +131,27 @@ let package = Package(
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
                 systemPackage,
             ]),
+        module(
+            "ElementSimulator",
+            [
+                "VolumeQoS", "BlockStorage", "IORuntime", systemPackage, logging,
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]),
+        .executableTarget(
+            name: "ElementSimulatorCLI",
+            dependencies: [
+                "ElementSimulator", "BlockStorage", "IORuntime", logging, systemPackage,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            swiftSettings: swiftSettings),
         .executableTarget(
             name: "SluiceCLI",
             dependencies: [
@@ -179,6 +205,7 @@ let package = Package(
                 "SluiceCLI", "BlockStorage", "IORuntime",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        tests("ElementSimulatorTests", ["ElementSimulator", "BlockStorage", "IORuntime", logging, systemPackage]),
         tests("IntegrationTests", ["Sluice", "QCOW2", "BlockStorage", "IORuntime"]),
     ],
     swiftLanguageModes: [.v6]
