@@ -1,5 +1,6 @@
 #if ISCSI
     import BlockStorage
+    import Foundation
     import ISCSIPool
     import TGTControl
 
@@ -12,13 +13,19 @@
                 let location = try TGTLocation(configuration.url)
                 let deadline = Duration.seconds(configuration.url.deadlineSeconds)
                 let provisioner = try await TGTProvisioner.open(
-                    portal: location.portal, control: TGTControl(port: location.control, deadline: deadline),
+                    portal: location.portal, control: control(location, deadline),
                     directory: location.directory, deadline: deadline)
                 return try await openUnits(configuration, provisioner, location.initiator, observer)
             }
             driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }
             driver.hasSecret = false
             return driver
+        }
+
+        /// The daemon's socket, found as tgtadm finds it.
+        private static func control(_ location: TGTLocation, _ deadline: Duration) -> TGTControl {
+            let base = ProcessInfo.processInfo.environment["TGT_IPC_SOCKET"] ?? TGTControl.defaultPath
+            return TGTControl(port: location.control, base: base, deadline: deadline)
         }
 
         /// Opens the pool that a provisioner makes units for.

@@ -130,7 +130,9 @@ extension PoolURL: CustomStringConvertible {
     /// The URL in its canonical form, which parses to an equal value.
     public var description: String {
         let login = user.map { "\(Self.encode($0))@" } ?? ""
-        let query = parameters.sorted { $0.key < $1.key }.map { "\(Self.encode($0.key))=\(Self.encode($0.value))" }
+        let query = parameters.sorted { $0.key < $1.key }.map {
+            "\(Self.encode($0.key))=\(Self.encode($0.value, keeping: "/:"))"
+        }
         let suffix = query.isEmpty ? "" : "?\(query.joined(separator: "&"))"
         return "\(scheme)://\(login)\(authority)\(Self.encode(path, keeping: "/"))\(suffix)"
     }
