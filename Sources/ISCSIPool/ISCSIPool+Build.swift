@@ -23,8 +23,10 @@
             do throws(StorageError) {
                 result = try await body(intent.details[Detail.ticket] ?? "")
             } catch {
-                // Where that fails too, the intent stays: whoever finds it tries again.
-                try? await undo(intent, token)
+                // Where that fails too, the intent stays: whoever finds it tries again. So it does after a call that
+                // may still be under way, and make later what is not there to be removed now.
+                let isOver = error.code != .timedOut && error.code != .connectionLost
+                try? await undo(intent, isOver ? token : nil)
                 throw error
             }
             try await end(token)
@@ -54,9 +56,15 @@
             _ name: String, _ kind: LUNMark.Kind, _ ticket: String, _ provisioning: ProvisioningType = .thin
         ) -> LUNMark {
             var mark = LUNMark(name: name, kind: kind, phase: .building, provisioning: provisioning)
+            sign(&mark, ticket)
+            return mark
+        }
+
+        /// Says in a mark that this process is at work, and on what.
+        func sign(_ mark: inout LUNMark, _ ticket: String) {
             mark.ticket = ticket
             mark.process = ProcessIdentity.current()
-            return mark
+            mark.host = LUNMark.tag(options.initiatorName)
         }
 
         /// Builds a volume: `make` has the array make its unit, `finish` does the rest with it before it gets its name.
@@ -91,7 +99,7 @@
             var ready = mark
             ready.phase = .ready
             ready.newName = nil
-            (ready.ticket, ready.process) = (nil, nil)
+            (ready.ticket, ready.process, ready.host) = (nil, nil, nil)
             let (id, change) = (unit.id, LUNChange(mark: ready, expected: .some(mark)))
             try await uncancelled { () async throws(StorageError) in
                 _ = try await self.provisioner.change(id, change)
@@ -110,8 +118,7 @@
             guard let mark = current.mark else { return current }
             var new = mark
             change(&new)
-            new.ticket = ticket
-            new.process = ProcessIdentity.current()
+            sign(&new, ticket)
             _ = try new.text()
             return try await provisioner.change(current.id, LUNChange(mark: new, expected: .some(mark)))
         }
@@ -124,7 +131,7 @@
             var unit = unit
             while unit.mark?.ticket != nil {
                 let who = unit.mark?.process
-                if who?.isDead == true {
+                if let mark = unit.mark, isAbandoned(mark) {
                     try await settle(unit)
                 } else if ContinuousClock.now > end || Task.isCancelled {
                     throw failure(
@@ -152,7 +159,7 @@
             guard let mark = unit.mark else { return unit }
             var new = mark
             change(&new)
-            (new.ticket, new.process, new.newName) = (nil, nil, nil)
+            (new.ticket, new.process, new.host, new.newName) = (nil, nil, nil, nil)
             (new.promisedBytes, new.promisedIOPS, new.isReverting) = (nil, nil, nil)
             var whole = with
             whole.mark = new

@@ -108,8 +108,7 @@
                 try await recording("adopt", of: name) { (ticket) async throws(StorageError) in
                     // Ready from the first moment on: nothing of it may be undone but the mark.
                     var mark = LUNMark(name: name, format: format)
-                    mark.ticket = ticket
-                    mark.process = ProcessIdentity.current()
+                    sign(&mark, ticket)
                     (mark.promisedBytes, mark.promisedIOPS) = (unit.size, unit.qos?.minIOPS ?? 0)
                     let adopted = try await provisioner.change(
                         unit.id, LUNChange(mark: mark, expected: .some(nil)))

@@ -47,10 +47,24 @@
             do throws(StorageError) {
                 // Who writes has said so in the mark before it looked who is logged in.
                 let current = try await stillThere(unit, what, name)
-                if let holder = current.mark?.holder, !isDead(holder) { throw held(by: holder, what, name) }
+                if let holder = current.mark?.holder, !isDead(holder), try await isReserved(volume) {
+                    throw held(by: holder, what, name)
+                }
                 return UnitVolume(volume) { [self] () async throws(StorageError) in try await leave(unit.id, nil) }
             } catch {
                 try? await volume.close()
+                throw error
+            }
+        }
+
+        /// Whether somebody has the unit for its own. What a mark says of that may be left from before: an array that
+        /// lost power may have lost its reservations. Who is just taking it has said so in the mark first, and sees the
+        /// reader afterwards.
+        private func isReserved(_ volume: ISCSIVolume) async throws(StorageError) -> Bool {
+            do throws(StorageError) {
+                return try await volume.reservationHolder() != nil
+            } catch {
+                if error.code == .notSupported { return true }
                 throw error
             }
         }
@@ -201,6 +215,10 @@
             options.deadline = self.options.deadline
             options.isReadOnly = isReadOnly
             options.attachment = attachment
+            let (provisioner, initiator) = (provisioner, self.options.initiatorName)
+            options.willConnect = { () async throws(StorageError) in
+                _ = try await provisioner.access(to: unit, for: initiator)
+            }
             return try await ISCSIVolume.open(target, lun: lun, options: options)
         }
 

@@ -50,7 +50,7 @@
         func sweep(_ units: [LUN]) async throws(StorageError) {
             for unit in units {
                 guard let mark = unit.mark else { continue }
-                if mark.ticket != nil, mark.process?.isDead == true {
+                if mark.ticket != nil, isAbandoned(mark) {
                     for snapshot in try await provisioner.snapshots(of: unit.id) where snapshot.ticket == mark.ticket {
                         try await provisioner.deleteSnapshot(snapshot.id, of: unit.id)
                     }
@@ -65,7 +65,14 @@
         func isDead(_ holder: LUNMark.Holder) -> Bool {
             if holder.process.isDead { return true }
             // No other host has this initiator's name.
-            return holder.initiator == options.initiatorName && holder.process.isOfEarlierBoot
+            return holder.initiator == LUNMark.Holder(holder.process, initiator: options.initiatorName).initiator
+                && holder.process.isOfEarlierBoot
+        }
+
+        /// Whether who is at work on a unit was a process of this host, and is gone.
+        func isAbandoned(_ mark: LUNMark) -> Bool {
+            guard let process = mark.process else { return false }
+            return process.isDead || mark.host == LUNMark.tag(options.initiatorName) && process.isOfEarlierBoot
         }
 
         /// Gives up what a dead process had a unit open with.
@@ -73,7 +80,8 @@
             guard attachments.begin(unit.id, .exclusive) else { return }
             defer { attachments.end(unit.id, .exclusive, nil) }
             var options = ISCSIVolume.Options()
-            options.deadline = self.options.deadline
+            // What does not answer now is asked again at the next start.
+            options.deadline = min(self.options.deadline, .seconds(10))
             options.attachment = .preempting
             let (target, lun) = try await target(of: unit)
             // Whoever has it since has said so before.

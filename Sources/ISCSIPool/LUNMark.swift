@@ -29,11 +29,11 @@
         /// Who has a unit open for writing. The reservation decides; this is how a dead process is told from others.
         public struct Holder: Sendable, Equatable, Codable {
             public var process: ProcessIdentity
-            /// Its initiator's name.
+            /// Its initiator's name: at most the last 100 signs of it.
             public var initiator: String
 
             public init(_ process: ProcessIdentity, initiator: String) {
-                (self.process, self.initiator) = (process, initiator)
+                (self.process, self.initiator) = (process, String(initiator.suffix(100)))
             }
 
             enum CodingKeys: String, CodingKey {
@@ -55,6 +55,8 @@
         public var ticket: String?
         /// The process that makes or changes it.
         public var process: ProcessIdentity?
+        /// Which initiator that process is, by `tag`.
+        public var host: String?
         /// The process that has it open for writing, and by which initiator.
         public var holder: Holder?
         /// The name that it is about to get.
@@ -84,11 +86,20 @@
             case source = "s"
             case ticket = "t"
             case process = "w"
+            case host = "d"
             case holder = "h"
             case newName = "r"
             case promisedBytes = "b"
             case promisedIOPS = "i"
             case isReverting = "o"
+        }
+
+        /// What tells an initiator from others, in 16 signs.
+        public static func tag(_ initiator: String) -> String {
+            // FNV-1a: the same on every host and for ever.
+            let hash = initiator.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+            let digits = String(hash, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
         }
 
         /// Of the JSON text.

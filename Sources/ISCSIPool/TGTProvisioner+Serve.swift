@@ -27,7 +27,7 @@
                 let name = state.targetName(unit.id)
                 if let target = byName[name], isComplete(target, unit, state) { continue }
                 // One that is being copied lets nobody in, but is there.
-                if let target = byName[name], hasUnit(target, unit, state), unit.copier != nil { continue }
+                if let target = byName[name], hasUnit(target, unit, state), unit.isFrozen { continue }
                 if needsAccount {
                     try await createAccount(state)
                     needsAccount = false
@@ -50,8 +50,8 @@
         private func create(
             _ name: String, _ unit: TGTState.Unit, _ state: TGTState, taken: inout Set<Int32>
         ) async throws(StorageError) {
+            var number = state.targetNumber(unit.id)
             for _ in 0..<64 {
-                var number: Int32 = 1
                 while taken.contains(number) { number += 1 }
                 taken.insert(number)
                 do throws(StorageError) {
@@ -81,7 +81,7 @@
                 }
                 try await addUnit(target.number, unit, state)
             }
-            if target.rules != ["ALL"], unit.copier == nil {
+            if target.rules != ["ALL"], !unit.isFrozen {
                 try await unless(.alreadyExists) { () async throws(StorageError) in
                     try await control.allow(.all, target: target.number)
                 }
@@ -114,13 +114,14 @@
 
         /// Has tgtd look at a unit's file again: its size has changed, or it is another file. The unit is gone for a
         /// moment; those who are logged in ask again for it.
-        func serveAnew(_ unit: TGTState.Unit, _ state: TGTState) async throws(StorageError) {
+        func serveAnew(_ unit: TGTState.Unit, _ state: inout TGTState) async throws(StorageError) {
             let name = state.targetName(unit.id)
             if let target = try await served().first(where: { $0.name == name }),
                 target.units.contains(where: { $0.number == UInt64(TGTState.unitNumber) })
             {
                 try await removeUnit(target, unit)
             }
+            state[unit.id]?.isStale = nil
             try await serve(state)
         }
 

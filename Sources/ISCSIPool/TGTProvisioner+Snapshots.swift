@@ -149,7 +149,7 @@
                 unit.file = file
                 state[id] = unit
                 try await self.store.save(state)
-                try await self.serveAnew(unit, state)
+                try await self.serveAnew(unit, &state)
                 try await self.store.remove([old])
             } result: { _ in
             }
@@ -161,7 +161,7 @@
         ) async throws(StorageError) {
             if isQuiet { return }
             let unit = try find(id, what, state)
-            if let copier = unit.copier, !copier.isDead {
+            if let copier = unit.copier, unit.isFrozen {
                 throw failure(.busy, what, id, "\(copier) copies it")
             }
             let name = state.targetName(id)

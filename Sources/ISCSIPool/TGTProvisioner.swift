@@ -109,13 +109,13 @@
         func recover() async throws(StorageError) {
             try await withState("open pool") { (state) async throws(StorageError) in
                 for unit in state.units {
-                    if unit.phase == .making, unit.copier?.isDead ?? true {
+                    if unit.phase == .making, !unit.isFrozen {
                         state[unit.id] = nil
-                    } else if unit.copier?.isDead == true {
+                    } else if unit.copier != nil, !unit.isFrozen {
                         state[unit.id]?.copier = nil
                         state[unit.id]?.newFile = nil
                     }
-                    state[unit.id]?.snapshots.removeAll { $0.copier?.isDead == true }
+                    state[unit.id]?.snapshots.removeAll { $0.copier.map(TGTState.isGone) ?? false }
                 }
                 let targets = try await served()
                 for unit in state.units where unit.phase == .deleting {
@@ -126,6 +126,7 @@
                     guard !state.units.contains(where: { state.targetName($0.id) == target.name }) else { continue }
                     try await end(target)
                 }
+                for unit in state.units where unit.isStale == true { try await serveAnew(unit, &state) }
                 try await serve(state)
                 try await store.save(state)
                 // Only now: what the state on the disk does not know is nobody's.
@@ -213,7 +214,6 @@
                 if case .some(let expected) = change.expected, expected != unit.mark {
                     throw self.failure(.conflict, what, id, "another host has changed it at this moment")
                 }
-                let old = unit
                 if let mark = change.mark { unit.mark = mark }
                 switch change.qos {
                 case nil: break
@@ -228,11 +228,13 @@
                     }
                     try await self.store.grow(unit.file, to: size)
                     unit.size = size
+                    unit.isStale = true
                 }
                 state[id] = unit
-                if unit.size != old.size {
+                if unit.isStale == true {
+                    // From now on it is larger: also if tgtd does not get to know it now.
                     try await self.store.save(state)
-                    try await self.serveAnew(unit, state)
+                    try await self.serveAnew(unit, &state)
                 }
                 return await self.describe(unit, state)
             }
@@ -291,7 +293,7 @@
             let what = "open access"
             let state = try await current()
             let found = try find(unit.id, what, state)
-            if found.copier?.isDead == false {
+            if found.isFrozen {
                 throw failure(.busy, what, unit.id, "it is being copied by \(found.copier.map { "\($0)" } ?? "")")
             }
             let name = state.targetName(unit.id)

@@ -18,10 +18,15 @@
             var snapshots: [Snapshot] = []
             /// The process that copies from it or to it: nobody logs in meanwhile.
             var copier: ProcessIdentity?
+            /// Whether tgtd may know it as it was before.
+            var isStale: Bool?
             /// The file that the copier makes, for the unit to be in.
             var newFile: String?
             /// Whether it was there before it was ours, and is not the pool's to remove if it is no regular file.
             var isDevice = false
+
+            /// Whether somebody copies.
+            var isFrozen: Bool { copier.map { !TGTState.isGone($0) } ?? false }
 
             /// All files that it takes.
             var files: [String] { [file] + (newFile.map { [$0] } ?? []) + snapshots.map(\.file) }
@@ -80,6 +85,9 @@
             return (try? encoder.encode(self)).map(Array.init) ?? []
         }
 
+        /// Whether a process is dead: the directory and its tgtd are of one host.
+        static func isGone(_ process: ProcessIdentity) -> Bool { process.isDead || process.isOfEarlierBoot }
+
         mutating func takeID() -> UInt64 {
             defer { nextID += 1 }
             return nextID
@@ -115,6 +123,13 @@
 
         /// The name of a unit's target. No other unit ever has it.
         func targetName(_ id: UInt64) -> String { "\(targetPrefix)\(id)" }
+
+        /// The number of a unit's target at tgtd, which is part of what a unit says of itself, so that it must be the same
+        /// when tgtd was restarted. Those that people give are small.
+        func targetNumber(_ id: UInt64) -> Int32 {
+            let base = UInt64(pool, radix: 16) ?? 0
+            return Int32(truncatingIfNeeded: (1 << 16) + (base &+ id) % (1 << 30))
+        }
 
         /// What the names of the pool's targets begin with.
         var targetPrefix: String { "iqn.2026-01.org.sluice:\(pool)." }

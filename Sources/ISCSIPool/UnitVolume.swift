@@ -28,6 +28,10 @@
             try await base.read(into: &buffer, at: offset)
         }
 
+        func read(into buffer: inout IOBuffer, _ part: Range<Int>, at offset: UInt64) async throws(StorageError) {
+            try await base.read(into: &buffer, part, at: offset)
+        }
+
         func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
             await gate.enter()
             defer { gate.leave() }
