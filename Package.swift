@@ -40,6 +40,7 @@ let package = Package(
         .library(name: "RBDPool", targets: ["RBDPool"]),
         .library(name: "ISCSIPool", targets: ["ISCSIPool"]),
         .library(name: "TGTControl", targets: ["TGTControl"]),
+        .library(name: "ElementAPI", targets: ["ElementAPI"]),
         .library(name: "Templates", targets: ["Templates"]),
         .library(name: "VolumeQoS", targets: ["VolumeQoS"]),
         .library(name: "QoSSimulator", targets: ["QoSSimulator"]),
@@ -53,7 +54,9 @@ let package = Package(
         .trait(name: "Archives", description: "Unpack compressed templates, through libarchive."),
         .trait(name: "Downloads", description: "Import from web servers and metalinks, through async-http-client."),
         .trait(name: "LegacyQCOW", description: "Import version 1 QCOW images, through libqcow."),
-        .trait(name: "ISCSI", description: "Volumes on iSCSI targets, through libiscsi."),
+        .trait(
+            name: "ISCSI",
+            description: "Volumes on iSCSI targets and on Element arrays, through libiscsi and async-http-client."),
         .trait(name: "RBD", description: "Pools in Ceph clusters, through librbd."),
         .default(enabledTraits: ["Archives", "Downloads", "ISCSI", "LegacyQCOW", "RBD"]),
     ],
@@ -101,6 +104,18 @@ let package = Package(
             [
                 "TGTControl", "BlockStorage", "IORuntime", systemPackage,
                 .target(name: "CISCSI", condition: .when(traits: ["ISCSI"])),
+                .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
+            ]),
+        module(
+            "ElementAPI",
+            [
+                "BlockStorage", "IORuntime", "CCrypto", systemPackage,
+                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOFoundationCompat", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["ISCSI"])),
             ]),
         module(
             "Templates",
@@ -178,6 +193,17 @@ let package = Package(
             [
                 "TGTControl", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
                 .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
+                .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
+            ]),
+        tests(
+            "ElementAPITests",
+            [
+                "BlockStorage", "IORuntime", systemPackage,
+                .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOCore", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOPosix", package: "swift-nio", condition: .when(traits: ["ISCSI"])),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: .when(traits: ["ISCSI"])),
             ]),
         tests(
             "TemplatesTests",
