@@ -149,7 +149,7 @@ let package = Package(
         module(
             "ElementSimulator",
             [
-                "VolumeQoS", "BlockStorage", "IORuntime", systemPackage, logging,
+                "TGTControl", "VolumeQoS", "BlockStorage", "IORuntime", systemPackage, logging,
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
@@ -161,7 +161,7 @@ let package = Package(
         .executableTarget(
             name: "ElementSimulatorCLI",
             dependencies: [
-                "ElementSimulator", "BlockStorage", "IORuntime", logging, systemPackage,
+                "ElementSimulator", "TGTControl", "BlockStorage", "IORuntime", logging, systemPackage,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),

@@ -17,7 +17,8 @@ public final class ElementArray: Sendable {
     private struct Held: Sendable {
         var cluster: ElementCluster
         var faults: FaultPlan
-        var exported: [VolumeExport]?
+        /// Why the targets are not what they should be, as it was logged last.
+        var trouble = ""
     }
 
     private let held: Locked<Held>
@@ -113,16 +114,30 @@ public final class ElementArray: Sendable {
 
     /// Makes the targets what the cluster says. What fails is tried again at the next look.
     private func follow(_ cluster: ElementCluster) async {
+        var trouble = ""
         do throws(StorageError) {
-            try await backend.export(cluster.exports, keeping: cluster.state.dataIDs)
+            try await backend.export(
+                cluster.exports, cluster: cluster.targetPrefix, keeping: cluster.state.dataIDs)
         } catch {
-            logger.warning("targets: \(error)")
+            trouble = "\(error)"
+        }
+        let isNews = held.withLock { held in
+            defer { held.trouble = trouble }
+            return held.trouble != trouble
+        }
+        if isNews { logger.warning("targets: \(trouble.isEmpty ? "all are there again" : trouble)") }
+    }
+
+    /// Looks each half second until the task is cancelled.
+    public func watch() async {
+        while !Task.isCancelled {
+            await look()
+            await IOExecutor.sleep(for: .milliseconds(500))
         }
     }
 
-    /// Does what the time has come for, books what the volumes are used, and makes the targets that are missing. To be
-    /// called each half second where there are any.
-    public func look() async {
+    /// Does what the time has come for, books what the volumes are used, and makes the targets that are missing.
+    func look() async {
         await queue.withName("call") {
             let old = held.withLock { $0.cluster }
             var cluster = old

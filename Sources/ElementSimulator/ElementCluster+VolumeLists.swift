@@ -97,10 +97,11 @@ extension ElementCluster {
         ]
     }
 
-    /// The name of the volume's target. Names of targets have no capitals.
-    func name(of volume: VolumeRecord) -> String {
-        "iqn.2010-01.com.solidfire:\(state.clusterID).\(volume.name).\(volume.volumeID)".lowercased()
-    }
+    /// What the names of all targets begin with. Names of targets have no capitals.
+    var targetPrefix: String { "iqn.2010-01.com.solidfire:\(state.clusterID).".lowercased() }
+
+    /// The name of the volume's target.
+    func name(of volume: VolumeRecord) -> String { "\(targetPrefix)\(volume.name).\(volume.volumeID)".lowercased() }
 
     /// 16 hexadecimal digits that no other volume has: the cluster's identifier and the volume's number.
     func identity(of volume: VolumeRecord) -> String {

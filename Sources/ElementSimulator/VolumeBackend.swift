@@ -7,9 +7,12 @@ public protocol VolumeBackend: Sendable {
     /// Makes bytes, durably, before anything refers to them. What is there already is replaced by a copy, and kept or
     /// extended otherwise.
     func perform(_ changes: [DataChange]) async throws(StorageError)
-    /// Makes that initiators see these volumes and no others, and forgets all bytes but those named. Sessions of a volume
-    /// end before its bytes do. Called again and again, it makes what is missing.
-    func export(_ volumes: [VolumeExport], keeping data: Set<String>) async throws(StorageError)
+    /// Makes that initiators see these volumes of a cluster and no others, and forgets all bytes but those named. The
+    /// names of all the cluster's targets begin with `cluster`. Sessions of a volume end before its bytes do. Called again
+    /// and again, it makes what is missing.
+    func export(
+        _ volumes: [VolumeExport], cluster: String, keeping data: Set<String>
+    ) async throws(StorageError)
     /// What each volume has been used, by its number.
     func counters() async throws(StorageError) -> [Int: VolumeCounters]
     /// Who is logged in.
@@ -59,7 +62,9 @@ public struct NoVolumes: VolumeBackend {
     public init() {}
 
     public func perform(_ changes: [DataChange]) async throws(StorageError) {}
-    public func export(_ volumes: [VolumeExport], keeping data: Set<String>) async throws(StorageError) {}
+    public func export(
+        _ volumes: [VolumeExport], cluster: String, keeping data: Set<String>
+    ) async throws(StorageError) {}
     public func counters() async throws(StorageError) -> [Int: VolumeCounters] { [:] }
     public func sessions() async throws(StorageError) -> [VolumeSession] { [] }
 }

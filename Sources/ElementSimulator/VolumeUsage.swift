@@ -155,7 +155,7 @@ struct VolumeUsage: Sendable {
     mutating func record(_ counters: [Int: VolumeCounters], now: UInt64) {
         for (id, counter) in counters {
             guard var entry = entries[id], now > entry.time else { continue }
-            let done = entry.counters.map(counter.since) ?? VolumeCounters()
+            let done = counter.since(entry.counters ?? VolumeCounters())
             let seconds = Double(now - entry.time) / 1e9
             entry.counters = counter
             _ = entry.book(done.normalisedOperations, until: now)

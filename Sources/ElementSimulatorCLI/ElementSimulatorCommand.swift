@@ -6,6 +6,7 @@ import IORuntime
 import Logging
 import ServiceLifecycle
 import SystemPackage
+import TGTControl
 import UnixSignals
 
 /// `element-simulator`, a stand-in for a NetApp Element cluster.
@@ -25,6 +26,10 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
             methods SimulatorAddFault {"method", "fail"|"delay"|"drop"|"job"|"endless", "after", "count"}, \
             SimulatorListFaults and SimulatorRemoveFaults {"method"} do the same while it runs. SimulatorSetVolumeLoad \
             {"volumeID", "iops", "ioSize"} makes a volume's statistics those of a load.
+
+            With --tgt each volume is a target of a running tgtd, which asks for the account's secret (by CHAP), or where the \
+            volume is in access groups with initiators lets these in. Unit 0 is tgtd's own, the volume is unit 1. A tgtd that was \
+            restarted gets its targets back. Bytes are in sparse files, and policies slow down nobody.
 
             Example:
               element-simulator --directory /srv/element --http 127.0.0.1:8080 --password-file password
@@ -46,6 +51,14 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The certificate's key, PEM.", valueName: "file"))
     var key: String?
+
+    @Option(
+        help: ArgumentHelp("Volumes are logical units of a tgtd: its control port, or its socket.", valueName: "n|path")
+    )
+    var tgt: String?
+
+    @Option(help: ArgumentHelp("Where their bytes are; DIRECTORY/luns otherwise.", valueName: "dir"))
+    var luns: String?
 
     @Option(help: "The cluster administrator's name.")
     var user = "admin"
@@ -89,6 +102,7 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         guard https == nil || (certificate != nil && key != nil) else {
             throw ValidationError("--https needs --certificate and --key")
         }
+        guard tgt == nil || directory != nil else { throw ValidationError("--tgt needs --directory") }
         guard capacityBytes > 0, capacityIops > 0 else { throw ValidationError("capacities are more than 0") }
         guard (0...1e6).contains(cloneSeconds), (0...1e9).contains(purgeSeconds) else {
             throw ValidationError("--clone-seconds is 0 to 1000000, --purge-seconds 0 to 1000000000")
@@ -127,8 +141,10 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         configuration.storageAddress = storageAddress
         if let address = https ?? http { configuration.managementAddress = try Self.parse(address).host }
         let array = try await ElementArray.open(
-            configuration, directory: directory.map { FilePath($0) }, faults: FaultPlan(fault), logger: logger)
-        var services: [any Service] = []
+            configuration, directory: directory.map { FilePath($0) }, backend: try await backend(),
+            faults: FaultPlan(fault),
+            logger: logger)
+        var services: [any Service] = tgt == nil ? [] : [Watch(array: array)]
         for (scheme, address) in [("http", http), ("https", https)] {
             guard let address else { continue }
             let (host, port) = try Self.parse(address)
@@ -146,6 +162,23 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         try await ServiceGroup(
             services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
         ).run()
+    }
+
+    /// Nothing without a tgtd.
+    private func backend() async throws -> any VolumeBackend {
+        guard let tgt, let directory else { return NoVolumes() }
+        let luns = luns ?? "\(directory)/luns"
+        try FileManager.default.createDirectory(
+            atPath: luns, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let control = UInt16(tgt).map { TGTControl(port: $0) } ?? TGTControl(path: tgt)
+        return try await TGTVolumes.open(directory: FilePath(luns), control: control)
+    }
+
+    /// Keeps targets and statistics up to date.
+    private struct Watch: Service {
+        let array: ElementArray
+
+        func run() async { await cancelWhenGracefulShutdown { await array.watch() } }
     }
 
     /// `HOST:PORT`, the host perhaps in brackets.

@@ -85,13 +85,16 @@ public struct TGTControl: Sendable {
             TGTRequest(.device, .new, target: number, unit: UInt64(unit)), text: text, "create unit", path)
     }
 
-    /// Gives a unit an identity, of at most 24 signs, that no other has, and says whether blocks can be deallocated.
+    /// Gives a unit an identity, of at most 24 signs, that no other has, and says whether blocks can be deallocated and
+    /// written.
     public func identify(
-        _ unit: UInt16, target number: Int32, identity: String, serialNumber: String, isThin: Bool = true
+        _ unit: UInt16, target number: Int32, identity: String, serialNumber: String, isThin: Bool = true,
+        isReadOnly: Bool = false
     ) async throws(StorageError) {
         try check(number)
         let text = try parameters([
             ("scsi_id", identity), ("scsi_sn", serialNumber), ("thin_provisioning", isThin ? "1" : "0"),
+            ("readonly", isReadOnly ? "1" : "0"),
         ])
         // A word that it skips comes first.
         try await perform(
@@ -190,8 +193,9 @@ public struct TGTControl: Sendable {
         return list.map { "\($0.name)=\($0.value)" }.joined(separator: ",")
     }
 
+    /// The text of the answer.
     @discardableResult
-    private func perform(
+    func perform(
         _ request: TGTRequest, text: String = "", _ what: String, _ place: String = ""
     ) async throws(StorageError) -> String {
         let place = place.isEmpty ? path : "\(path), \(place)"

@@ -19,6 +19,7 @@ struct TGTRequest: Sendable {
         case bind = 3
         case unbind = 4
         case update = 5
+        case statistics = 6
     }
 
     var mode: Mode

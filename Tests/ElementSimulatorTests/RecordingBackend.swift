@@ -19,7 +19,9 @@ final class RecordingBackend: VolumeBackend {
         }
     }
 
-    func export(_ volumes: [VolumeExport], keeping data: Set<String>) async throws(StorageError) {
+    func export(
+        _ volumes: [VolumeExport], cluster: String, keeping data: Set<String>
+    ) async throws(StorageError) {
         self.data.withLock { $0 = $0.filter { data.contains($0.key) } }
         exported.withLock { $0 = volumes }
     }

@@ -1,0 +1,204 @@
+import BlockStorage
+import IORuntime
+import TGTControl
+
+extension TGTVolumes {
+    /// How long commands and sessions that are to end may take.
+    private static let patience = Duration.seconds(10)
+
+    public func export(
+        _ volumes: [VolumeExport], cluster: String, keeping data: Set<String>
+    ) async throws(StorageError) {
+        let listed = try await control.targets()
+        let wanted = Dictionary(volumes.map { ($0.name, $0) }) { first, _ in first }
+        var targets: [String: TGTTarget] = [:]
+        for target in listed where target.name.hasPrefix(cluster) {
+            if wanted[target.name] == nil {
+                try await end(target)
+                known.withLock { known in
+                    known.exports[target.name] = nil
+                    known.targets[target.number] = nil
+                }
+            } else {
+                targets[target.name] = target
+            }
+        }
+        // Those of a tgtd that was restarted are gone without being ended.
+        known.withLock { known in known.exports = known.exports.filter { targets[$0.key] != nil } }
+        try await makeAccounts(volumes, targets: &targets)
+        var taken = Set(listed.map(\.number))
+        for volume in volumes {
+            let target: TGTTarget
+            if let found = targets[volume.name] {
+                target = found
+            } else {
+                target = TGTTarget(number: try await create(volume, taken: &taken), name: volume.name)
+            }
+            try await complete(target, volume)
+            known.withLock { known in
+                known.exports[volume.name] = volume
+                known.targets[target.number] = volume.volumeID
+            }
+        }
+        try await files.remove { !data.contains($0) }
+    }
+
+    // MARK: - Accounts
+
+    /// Has the accounts that the volumes need, with the secrets that they have now. A target whose account is made anew
+    /// lets nobody in meanwhile.
+    private func makeAccounts(
+        _ volumes: [VolumeExport], targets: inout [String: TGTTarget]
+    ) async throws(StorageError) {
+        var secrets: [String: Secret] = [:]
+        for case .account(let user, let secret) in volumes.map(\.access) { secrets[user] = secret }
+        let old = known.withLock { $0.secrets }
+        guard !secrets.isEmpty || !old.isEmpty else { return }
+        let there = Set(try await control.accounts())
+        for (user, secret) in secrets where !there.contains(user) || old[user] != secret {
+            if there.contains(user) {
+                for (name, target) in targets where target.accounts.contains(user) {
+                    try await shut(target)
+                    targets[name]?.rules = []
+                    targets[name]?.accounts.removeAll { $0 == user }
+                }
+                try await unless(.notFound) { () async throws(StorageError) in
+                    try await control.deleteAccount(user)
+                }
+            }
+            try await control.createAccount(user, secret: secret)
+        }
+        for user in old.keys where secrets[user] == nil && there.contains(user) {
+            try await unless(.notFound) { () async throws(StorageError) in try await control.deleteAccount(user) }
+        }
+        known.withLock { $0.secrets = secrets }
+    }
+
+    // MARK: - Targets
+
+    private func create(_ volume: VolumeExport, taken: inout Set<Int32>) async throws(StorageError) -> Int32 {
+        var number = Int32(clamping: max(1, volume.volumeID))
+        while true {
+            while taken.contains(number) { number = number == .max ? 1 : number + 1 }
+            taken.insert(number)
+            do throws(StorageError) {
+                try await control.createTarget(number, name: volume.name)
+                return number
+            } catch {
+                // Somebody else has taken the number since.
+                guard error.code == .alreadyExists, taken.count < 100_000 else { throw error }
+            }
+        }
+    }
+
+    /// Makes a target what it should be. Initiators are let in last.
+    private func complete(_ target: TGTTarget, _ volume: VolumeExport) async throws(StorageError) {
+        let accounts: [String]
+        let rules: [String]
+        switch volume.access {
+        case .account(let user, _): (accounts, rules) = ([user], ["ALL"])
+        case .initiators(let names): (accounts, rules) = ([], names)
+        }
+        if Set(target.accounts) != Set(accounts) || Set(target.rules) != Set(rules) {
+            try await shut(target)
+            for account in target.accounts where !accounts.contains(account) {
+                try await unless(.notFound) { () async throws(StorageError) in
+                    try await control.unbindAccount(account, target: target.number)
+                }
+            }
+            // Who is logged in may be one that is not let in any more.
+            if !target.accounts.isEmpty || !target.rules.isEmpty { try await endSessions(of: target) }
+            for account in accounts where !target.accounts.contains(account) {
+                try await control.bindAccount(account, target: target.number)
+            }
+        }
+        try await serveUnit(of: target, volume)
+        if Set(target.accounts) != Set(accounts) || Set(target.rules) != Set(rules) {
+            for rule in rules {
+                try await unless(.alreadyExists) { () async throws(StorageError) in
+                    try await control.allow(rule == "ALL" ? .all : .name(rule), target: target.number)
+                }
+            }
+        }
+    }
+
+    /// The unit is gone for a moment where it is made anew; those who are logged in ask again for it.
+    private func serveUnit(of target: TGTTarget, _ volume: VolumeExport) async throws(StorageError) {
+        let path = files.path(of: volume.dataID)
+        let unit = target.units.first { $0.number == UInt64(Self.unit) }
+        let old = known.withLock { $0.exports[volume.name] }
+        let isSame =
+            old.map { ($0.size, $0.blockSize) == (volume.size, volume.blockSize) && $0.isReadOnly == volume.isReadOnly }
+            ?? true
+        if let unit, isSame, unit.path == path, unit.identity?.hasPrefix(volume.identity) == true { return }
+        if unit != nil {
+            try await patiently { () async throws(StorageError) in
+                try await unless(.notFound) { () async throws(StorageError) in
+                    try await control.deleteUnit(Self.unit, target: target.number)
+                }
+            }
+        }
+        try await control.createUnit(
+            Self.unit, target: target.number, path: path, blockSize: UInt32(volume.blockSize))
+        try await control.identify(
+            Self.unit, target: target.number, identity: volume.identity, serialNumber: volume.identity,
+            isReadOnly: volume.isReadOnly)
+    }
+
+    /// Ends a target: nobody can log in any more, then those go who are logged in, then the unit, and the target.
+    private func end(_ target: TGTTarget) async throws(StorageError) {
+        try await shut(target)
+        try await patiently { () async throws(StorageError) in
+            try await unless(.notFound) { () async throws(StorageError) in
+                // By force it would end tgtd itself where a session has commands left.
+                try await endSessions(of: target)
+                for unit in target.units where unit.number != 0 {
+                    try await unless(.notFound) { () async throws(StorageError) in
+                        try await control.deleteUnit(UInt16(clamping: unit.number), target: target.number)
+                    }
+                }
+                try await control.deleteTarget(target.number)
+            }
+        }
+    }
+
+    private func endSessions(of target: TGTTarget) async throws(StorageError) {
+        for connection in try await control.connections(target: target.number) {
+            try await unless(.notFound) { () async throws(StorageError) in
+                try await control.close(connection, target: target.number)
+            }
+        }
+    }
+
+    /// Lets nobody else log in.
+    private func shut(_ target: TGTTarget) async throws(StorageError) {
+        for rule in target.rules {
+            try await unless(.notFound) { () async throws(StorageError) in
+                try await control.disallow(rule == "ALL" ? .all : .name(rule), target: target.number)
+            }
+        }
+    }
+
+    /// Tries again while it is busy.
+    private func patiently(_ body: () async throws(StorageError) -> Void) async throws(StorageError) {
+        let end = ContinuousClock.now + Self.patience
+        while true {
+            do throws(StorageError) {
+                return try await body()
+            } catch {
+                guard error.code == .busy, ContinuousClock.now < end, !Task.isCancelled else { throw error }
+            }
+            await IOExecutor.sleep(for: .milliseconds(2))
+        }
+    }
+
+    private func unless(
+        _ code: StorageError.Code, _ body: () async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        do throws(StorageError) {
+            try await body()
+        } catch {
+            if error.code != code { throw error }
+        }
+    }
+}
