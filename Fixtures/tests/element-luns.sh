@@ -122,8 +122,7 @@ echo "  who does not know the secret, or is in no access group, does not get in"
 "$root/Fixtures/iscsi" restart "$work/target"
 restored() { [ "$(targets | wc -l)" -eq 4 ] && with "$first" -c 'read -P 1 0 1M'; }
 wait_until 30 restored || fail "a target that was restarted does not get its volumes back"
-kill -KILL "$simulator"
-wait "$simulator" 2>/dev/null || true
+{ kill -KILL "$simulator" && wait "$simulator"; } 2>/dev/null || true
 simulate
 holds "$first" 1
 holds "$first" 4 2500M

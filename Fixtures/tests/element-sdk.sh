@@ -38,13 +38,105 @@ account=$(call AddAccount '{"username":"tenant"}' | jq .result.accountID)
 call CreateVolume "{\"name\":\"kept\",\"accountID\":$account,\"totalSize\":1000000000}" >/dev/null
 call ListVolumes >"$work/before.json"
 call ListAccounts >>"$work/before.json"
-kill -KILL "$simulator"
-wait "$simulator" 2>/dev/null || true
+{ kill -KILL "$simulator" && wait "$simulator"; } 2>/dev/null || true
 simulate
 call ListVolumes >"$work/after.json"
 call ListAccounts >>"$work/after.json"
 cmp "$work/before.json" "$work/after.json" || fail "a restart changes what is there"
 echo "  the same after kill -9"
+
+# Killed again and again while several clients work: what was answered is there, and what was not is there or is not.
+/usr/bin/python3 - "$simulator_binary" "$work" <<'PYTHON' || fail "a kill undoes what was answered"
+import base64
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+binary, work = sys.argv[1:]
+state = os.path.join(work, "killed")
+os.mkdir(state)
+with open(os.path.join(work, "password")) as file:
+    token = base64.b64encode(b"admin:" + file.read().strip().encode()).decode()
+
+
+def start():
+    process = subprocess.Popen(
+        [binary, "--directory", state, "--http", "127.0.0.1:0", "--password-file", os.path.join(work, "password")],
+        stdout=subprocess.PIPE,
+    )
+    return process, process.stdout.readline().decode().strip() + "12.3/"
+
+
+def call(url, method, **parameters):
+    body = json.dumps({"method": method, "params": parameters, "id": 1}).encode()
+    request = urllib.request.Request(url, body, {"Authorization": f"Basic {token}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        answer = json.load(answer)
+    return answer.get("result"), answer.get("error")
+
+
+lock = threading.Lock()
+present, absent, doubtful = set(), set(), set()
+calls = 0
+
+
+def client(url, account, number):
+    """Creates and purges volumes until the simulator is gone. One that is being created has a name, one that is being
+    deleted a number: either is in doubt until the answer comes."""
+    global calls
+    while True:
+        name = f"v-{number}-{random.getrandbits(60):x}"
+        with lock:
+            doubtful.add(name)
+        try:
+            made, error = call(url, "CreateVolume", name=name, accountID=account, totalSize=1_000_000_000)
+            assert made, error
+            with lock:
+                doubtful.discard(name)
+                present.add(name)
+                calls += 1
+            if random.random() < 0.5:
+                with lock:
+                    present.discard(name)
+                    doubtful.add(name)
+                for method in "DeleteVolume", "PurgeDeletedVolume":
+                    result, error = call(url, method, volumeID=made["volumeID"])
+                    assert result is not None, error
+                with lock:
+                    doubtful.discard(name)
+                    absent.add(name)
+                    calls += 2
+        except OSError:
+            return
+
+
+rounds = 12
+for turn in range(rounds):
+    process, url = start()
+    if turn == 0:
+        account = call(url, "AddAccount", username="tenant")[0]["accountID"]
+    names = [volume["name"] for volume in call(url, "ListVolumes")[0]["volumes"]]
+    missing, left = present - set(names), absent & set(names)
+    if missing or left or len(names) != len(set(names)):
+        sys.exit(f"after kill {turn}: {len(missing)} volumes missing, {len(left)} left")
+    if set(names) - present - doubtful:
+        sys.exit(f"after kill {turn}: volumes that nobody asked for")
+    clients = [threading.Thread(target=client, args=(url, account, number)) for number in range(4)]
+    for one in clients:
+        one.start()
+    time.sleep(random.uniform(0.02, 0.3))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    for one in clients:
+        one.join()
+print(f"  {rounds} kills during {calls} calls undid none that was answered")
+PYTHON
 
 # Requests that are none, while others hold connections open and say nothing, and one answer after another.
 printf 'Authorization: Basic %s\n' "$(printf 'admin:%s' "$(cat "$work/password")" | base64)" >"$work/header"
@@ -120,4 +212,6 @@ echo "  at most $peak MiB"
 if grep -Fq "$(cat "$work/password")" "$work/simulator.log" "$work/state/state.json" || tr '\0' '\n' <"/proc/$simulator/cmdline" | grep -Fq "$(cat "$work/password")"; then
     fail "the password is where it should not be"
 fi
+# Connections that are open and say nothing do not hold up its end.
+exec 9<>"/dev/tcp/${http%:*}/${http##*:}"
 stop "$simulator" || fail "the simulator does not end well"

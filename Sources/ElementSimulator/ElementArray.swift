@@ -65,7 +65,11 @@ public final class ElementArray: Sendable {
             await pause(encounter.delay)
             return encounter.drops ? .dropped : .error(error)
         }
-        let answer = await queue.withName("call") { await perform(method, parameters, encounter.job) }
+        // In a task of its own: a caller who goes away must not stop what is half done.
+        let work = Task {
+            await queue.withName("call") { await perform(method, parameters, encounter.job) }
+        }
+        let answer = await work.value
         await pause(encounter.delay)
         return encounter.drops ? .dropped : answer
     }

@@ -55,7 +55,7 @@ extension ElementCluster {
             enable512e: parameters.optional("enable512e") ?? true,
             qos: qos, policyID: policy?.qosPolicyID,
             attributes: parameters.optional("attributes") ?? [:], status: .active)
-        changes.append(.provide(volume.dataID, size: size))
+        changes.append(.create(volume.dataID, size: size))
         return [
             "curve": limits.curveJSON, "volume": json(volume), "volumeID": .integer(volume.volumeID),
         ]
@@ -137,7 +137,7 @@ extension ElementCluster {
         guard size > volume.totalSize else { return }
         try checkSpace(for: size - volume.totalSize)
         volume.totalSize = size
-        changes.append(.provide(volume.dataID, size: size))
+        changes.append(.extend(volume.dataID, size: size))
     }
 
     /// The `qos` parameter, what it leaves out from what holds already. 0 < minimum ≤ maximum ≤ burst.

@@ -210,8 +210,10 @@ struct ElementCluster: Sendable {
 
 /// What a call asks of the bytes behind the volumes, before the change holds.
 public enum DataChange: Hashable, Sendable {
-    /// These bytes exist, so many of them, zero where they are new.
-    case provide(String, size: Int)
+    /// So many bytes, all zero, in place of any that a call left that came to nothing.
+    case create(String, size: Int)
+    /// These bytes are so many now, zero where they are new.
+    case extend(String, size: Int)
     /// These bytes are a copy of others, as they are now, cut or extended with zeros to a size.
     case copy(from: String, to: String, size: Int)
 }

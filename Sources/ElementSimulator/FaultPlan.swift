@@ -51,7 +51,13 @@ public struct FaultPlan: Sendable {
 
     public init(_ faults: [Fault] = []) { self.faults = faults }
 
-    public mutating func add(_ fault: Fault) { faults.append(fault) }
+    /// No more than this at a time: the oldest goes.
+    static let largestCount = 1000
+
+    public mutating func add(_ fault: Fault) {
+        if faults.count >= Self.largestCount { faults.removeFirst() }
+        faults.append(fault)
+    }
 
     /// Removes the faults of a method, or all for nil.
     public mutating func remove(_ method: String?) { faults.removeAll { method == nil || $0.method == method } }

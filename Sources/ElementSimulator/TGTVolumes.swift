@@ -48,7 +48,8 @@ public final class TGTVolumes: VolumeBackend {
     public func perform(_ changes: [DataChange]) async throws(StorageError) {
         for change in changes {
             switch change {
-            case .provide(let id, let size): try await files.provide(id, size: UInt64(max(0, size)))
+            case .create(let id, let size): try await files.create(id, size: UInt64(max(0, size)))
+            case .extend(let id, let size): try await files.extend(id, size: UInt64(max(0, size)))
             case .copy(let source, let id, let size):
                 // One that nobody can write to needs no stop.
                 let isServed = known.withLock { $0.exports.values.contains { $0.dataID == source } }

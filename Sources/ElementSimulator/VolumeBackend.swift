@@ -4,8 +4,7 @@ import BlockStorage
 ///
 /// The cluster's state is the truth; what is here follows it, and is made again where it is lost.
 public protocol VolumeBackend: Sendable {
-    /// Makes bytes, durably, before anything refers to them. What is there already is replaced by a copy, and kept or
-    /// extended otherwise.
+    /// Makes bytes, durably, before anything refers to them.
     func perform(_ changes: [DataChange]) async throws(StorageError)
     /// Makes that initiators see these volumes of a cluster and no others, and forgets all bytes but those named. The
     /// names of all the cluster's targets begin with `cluster`. Sessions of a volume end before its bytes do. Called again

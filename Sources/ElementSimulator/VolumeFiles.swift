@@ -31,10 +31,20 @@ struct VolumeFiles: Sendable {
 
     func path(of id: String) -> String { "\(path)/\(id)" }
 
-    /// A file of a size: one that is shorter is extended, one that is longer is left.
-    func provide(_ id: String, size: UInt64) async throws(StorageError) {
-        try await attempt("provide volume", id) { () async throws(SystemError) in
-            let file = try await directory.open(id, [.write, .create])
+    /// A file of zeros, in place of any that is there.
+    func create(_ id: String, size: UInt64) async throws(StorageError) {
+        try await attempt("create volume", id) { () async throws(SystemError) in
+            let file = try await directory.open(id, [.write, .create, .truncate])
+            try await file.truncate(to: size)
+            try await file.synchronize(dataOnly: false)
+            try await file.close()
+        }
+    }
+
+    /// A file that is shorter is extended, one that is longer is left.
+    func extend(_ id: String, size: UInt64) async throws(StorageError) {
+        try await attempt("extend volume", id) { () async throws(SystemError) in
+            let file = try await directory.open(id, [.write])
             if try await file.size() < size { try await file.truncate(to: size) }
             try await file.synchronize(dataOnly: false)
             try await file.close()

@@ -159,9 +159,11 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
                     FileHandle.standardOutput.write(Data("\(scheme)://\(host):\(port)/json-rpc/\n".utf8))
                 })
         }
-        try await ServiceGroup(
-            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
-        ).run()
+        var group = ServiceGroupConfiguration(
+            services: services, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        // Connections that say nothing are not waited for.
+        group.maximumGracefulShutdownDuration = .seconds(2)
+        try await ServiceGroup(configuration: group).run()
     }
 
     /// Nothing without a tgtd.

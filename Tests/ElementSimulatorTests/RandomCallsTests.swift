@@ -82,7 +82,12 @@ struct RandomCallsTests {
             if name.isEmpty { successes += 1 }
             for change in test.changes {
                 switch change {
-                case .provide(let id, let size): data[id] = size
+                case .create(let id, let size):
+                    #expect(data[id] == nil)
+                    data[id] = size
+                case .extend(let id, let size):
+                    #expect(data[id].map { $0 < size } == true)
+                    data[id] = size
                 case .copy(let source, let id, let size):
                     #expect(data[source] != nil, "\(method) copies bytes that are not there, step \(step)")
                     data[id] = size

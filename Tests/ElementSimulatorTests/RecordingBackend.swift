@@ -13,7 +13,7 @@ final class RecordingBackend: VolumeBackend {
         data.withLock { data in
             for change in changes {
                 switch change {
-                case .provide(let id, let size), .copy(_, let id, let size): data[id] = size
+                case .create(let id, let size), .extend(let id, let size), .copy(_, let id, let size): data[id] = size
                 }
             }
         }

@@ -20,7 +20,7 @@ struct VolumeTests {
         #expect(volume["qos"]?["maxIOPS"] == 15000)
         #expect(volume["qos"]?["burstTime"] == 60)
         #expect(volume["qos"]?["curve"]?["262144"] == 3900)
-        #expect(test.changes == [.provide("volume-\(id)-1", size: 1_000_341_504)])
+        #expect(test.changes == [.create("volume-\(id)-1", size: 1_000_341_504)])
     }
 
     @Test(
@@ -128,7 +128,7 @@ struct VolumeTests {
         let volume = JSONValue.integer(id)
         _ = try test.call(
             "ModifyVolume", ["volumeID": volume, "totalSize": 2_000_000_000, "attributes": ["a": [1, nil]]])
-        #expect(test.changes == [.provide("volume-\(id)-1", size: 2_000_683_008)])
+        #expect(test.changes == [.extend("volume-\(id)-1", size: 2_000_683_008)])
         _ = try test.call("ModifyVolume", ["volumeID": volume, "totalSize": 2_000_683_008])
         #expect(test.changes.isEmpty)
         #expect(try test.volume(id)["attributes"] == ["a": [1, nil]])
