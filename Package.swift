@@ -102,7 +102,7 @@ let package = Package(
         module(
             "ISCSIPool",
             [
-                "TGTControl", "BlockStorage", "IORuntime", systemPackage,
+                "TGTControl", "QCOW2", "BlockStorage", "IORuntime", systemPackage,
                 .target(name: "CISCSI", condition: .when(traits: ["ISCSI"])),
                 .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
             ]),

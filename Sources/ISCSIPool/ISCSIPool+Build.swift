@@ -67,26 +67,29 @@
             mark.host = LUNMark.tag(options.initiatorName)
         }
 
-        /// Builds a volume: `make` has the array make its unit, `finish` does the rest with it before it gets its name.
+        /// Builds a volume of `size` bytes: `make` has the array make its unit, of `least` bytes or more, and `finish`
+        /// does the rest with it before it gets its name.
         ///
         /// Throws `alreadyExists` when the name is taken, and `quotaExceeded`.
         func build(
-            _ operation: String, _ name: String, size: UInt64, _ qos: QoSPolicy?,
-            _ provisioning: ProvisioningType = .thin, source: LUNMark.Source? = nil,
+            _ operation: String, _ name: String, size: UInt64, _ format: VolumeFormat, _ qos: QoSPolicy?,
+            _ provisioning: ProvisioningType = .thin, source: LUNMark.Source? = nil, atLeast least: UInt64 = 0,
             make: (LUNRequest) async throws(StorageError) -> LUN,
             finish: (LUN) async throws(StorageError) -> Void
         ) async throws(StorageError) {
             let what = "\(operation) volume"
-            let size = try rounded(size, what, name)
+            let whole = try max(unitSize(size, format, what, name), least)
             let qos = try completed(qos, what, name)
             try await checkRoom(
-                Provisioned(bytes: size, minIOPS: qos?.minIOPS ?? 0), for: name, what, of: name)
+                Provisioned(bytes: whole, minIOPS: qos?.minIOPS ?? 0), for: name, what, of: name)
             try await recording(operation, of: name) { (ticket) async throws(StorageError) in
                 var mark = mark(name, .volume, ticket, provisioning)
                 mark.source = source
+                mark.format = format
+                if format == .qcow2 { mark.virtualSize = size }
                 // What is too long for the array is found before there is anything.
                 _ = try mark.text()
-                let unit = try await make(LUNRequest(size: size, qos: qos, mark: mark))
+                let unit = try await make(LUNRequest(size: whole, qos: qos, mark: mark))
                 try await contend(unit, for: name, what, of: name)
                 try await finish(unit)
                 try await publish(unit)

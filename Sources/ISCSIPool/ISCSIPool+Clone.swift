@@ -13,13 +13,15 @@
             if let snapshot = source.snapshot { try VolumeName.check(snapshot, as: "snapshot name") }
             let unit = try await findManaged(source.name, what)
             let snapshot = try await snapshot(of: unit, source, what)
-            let sourceSize = snapshot?.size ?? unit.size
+            let format = unit.mark?.format ?? .raw
+            let (own, whole) = (unit.mark?.virtualSize ?? unit.size, snapshot?.size ?? unit.size)
+            let sourceSize = format == .raw ? whole : snapshot?.imageSize ?? own
             let wanted = request.size ?? sourceSize
             guard wanted >= sourceSize else {
                 throw failure(
                     .invalidArgument, what, name, "\(wanted) bytes are less than the \(sourceSize) of \(source)")
             }
-            let size = try rounded(wanted, what, name)
+            let size = format == .raw ? try rounded(wanted, what, name) : wanted
             let qos = try completed(request.qos, what, name)
             return try await createOnce(name, what) { existing in
                 !request.isFull && existing.template == source && existing.virtualSize == size
@@ -27,13 +29,14 @@
             } create: { () async throws(StorageError) in
                 let origin = LUNMark.Source(unit: unit.id, snapshot: source.snapshot)
                 try await build(
-                    request.isFull ? "copy" : "clone", name, size: size, request.qos,
-                    source: request.isFull ? nil : origin
+                    request.isFull ? "copy" : "clone", name, size: size, format, request.qos,
+                    source: request.isFull ? nil : origin, atLeast: whole
                 ) { (request) async throws(StorageError) in
                     try await whileQuiet(unit.id, neededFor: snapshot == nil) { (isQuiet) async throws(StorageError) in
                         try await provisioner.clone(unit.id, snapshot: snapshot?.id, isQuiet: isQuiet, request)
                     }
-                } finish: { (_) async throws(StorageError) in
+                } finish: { (clone) async throws(StorageError) in
+                    if format == .qcow2, size > sourceSize { try await growImage(on: clone, to: size) }
                     if !request.isFull { try await checkPresent(unit.id, source, name) }
                 }
             }
@@ -71,6 +74,8 @@
             guard isNeeded, let writer = attachments.writer(id) else { return try await body(false) }
             await writer.gate.shut()
             defer { writer.gate.open() }
+            // An image keeps some of its tables in memory.
+            if writer.isImage { try await writer.flush() }
             return try await body(true)
         }
 

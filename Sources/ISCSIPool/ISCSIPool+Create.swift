@@ -8,15 +8,15 @@
         ) async throws(StorageError) -> VolumeDescription {
             let what = "create volume"
             try VolumeName.check(name)
-            let size = try rounded(request.size, what, name)
+            let whole = try unitSize(request.size, request.format, what, name)
+            let size = request.format == .raw ? whole : request.size
             let qos = try completed(request.qos, what, name)
             return try await createOnce(name, what) { existing in
                 existing.format == request.format && existing.virtualSize == size
                     && existing.provisioning == request.provisioning && existing.template == nil
                     && (request.qos == nil || existing.qos == qos)
             } create: { () async throws(StorageError) in
-                try checkFormat(request.format, what, name)
-                try await create(name, size, request)
+                try await create(name, size, whole, request)
             }
         }
 
@@ -48,22 +48,25 @@
         }
 
         private func create(
-            _ name: String, _ size: UInt64, _ request: CreateRequest
+            _ name: String, _ size: UInt64, _ whole: UInt64, _ request: CreateRequest
         ) async throws(StorageError) {
             if request.provisioning == .fat {
                 let capacity = try await provisioner.capacity()
                 let available = capacity.bytes - min(capacity.bytes, capacity.used)
-                guard size <= available else {
+                guard whole <= available else {
                     throw failure(
                         .noSpace, "create volume", name,
-                        "\(size) bytes are to be allocated and \(available) are available")
+                        "\(whole) bytes are to be allocated and \(available) are available")
                 }
             }
-            try await build("create", name, size: size, request.qos, request.provisioning) {
+            try await build("create", name, size: size, request.format, request.qos, request.provisioning) {
                 (request) async throws(StorageError) in
                 try await provisioner.create(request)
             } finish: { (unit) async throws(StorageError) in
-                if request.provisioning == .fat { try await allocate(0..<unit.size, of: unit) }
+                switch request.format {
+                case .raw: if request.provisioning == .fat { try await allocate(0..<unit.size, of: unit) }
+                case .qcow2: try await writeImage(size, request.provisioning, to: unit)
+                }
             }
         }
 
@@ -85,12 +88,6 @@
             try await volume.flush()
         }
 
-        func checkFormat(_ format: VolumeFormat, _ what: String, _ name: String) throws(StorageError) {
-            guard formats.contains(format) else {
-                throw failure(.notSupported, what, name, "the volumes of this pool are raw")
-            }
-        }
-
         public func adoptVolume(_ name: String, format: VolumeFormat) async throws(StorageError) -> VolumeDescription {
             let what = "adopt volume"
             try VolumeName.check(name)
@@ -102,7 +99,9 @@
                     }
                     return try await describeVolume(name)
                 }
-                try checkFormat(format, what, name)
+                guard format == .raw else {
+                    throw failure(.notSupported, what, name, "only raw units are taken over")
+                }
                 try await checkRoom(
                     Provisioned(bytes: unit.size, minIOPS: unit.qos?.minIOPS ?? 0), for: nil, what, of: name)
                 try await recording("adopt", of: name) { (ticket) async throws(StorageError) in

@@ -51,7 +51,7 @@
                 description.template = VolumeReference(name, snapshot: source.snapshot)
             }
             description.snapshots = (census.snapshots[unit.id] ?? [])
-                .filter { $0.ticket != nil && $0.ticket != unit.mark?.ticket }.map(\.name)
+                .filter { $0.isVisible(of: unit) }.map(\.name)
             return description
         }
 

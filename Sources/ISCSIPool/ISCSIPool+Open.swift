@@ -23,15 +23,19 @@
         }
 
         /// Opens a unit, and registers it among those that this process has open.
-        func open(_ unit: LUN, _ mode: OpenMode, _ name: String) async throws(StorageError) -> UnitVolume {
+        ///
+        /// Without `asImage` the unit that an image is on, and not the image.
+        func open(
+            _ unit: LUN, _ mode: OpenMode, _ name: String, asImage: Bool = true
+        ) async throws(StorageError) -> UnitVolume {
             guard attachments.begin(unit.id, mode) else {
                 throw failure(.busy, "open volume", name, "this process has it open")
             }
             do throws(StorageError) {
                 let volume =
                     switch mode {
-                    case .readOnly: try await openToRead(unit, name)
-                    case .exclusive: try await openToWrite(unit, name)
+                    case .readOnly: try await openToRead(unit, name, asImage: asImage)
+                    case .exclusive: try await openToWrite(unit, name, asImage: asImage)
                     }
                 attachments.end(unit.id, mode, volume)
                 return volume
@@ -41,7 +45,9 @@
             }
         }
 
-        private func openToRead(_ unit: LUN, _ name: String) async throws(StorageError) -> UnitVolume {
+        private func openToRead(
+            _ unit: LUN, _ name: String, asImage: Bool
+        ) async throws(StorageError) -> UnitVolume {
             let what = "open volume"
             let volume = try await connect(unit, .shared, isReadOnly: true)
             do throws(StorageError) {
@@ -50,7 +56,11 @@
                 if let holder = current.mark?.holder, !isDead(holder), try await isReserved(volume) {
                     throw held(by: holder, what, name)
                 }
-                return UnitVolume(volume) { [self] () async throws(StorageError) in try await leave(unit.id, nil) }
+                let contents =
+                    asImage ? try await opened(volume, current.mark, unit.id, isReadOnly: true) : volume
+                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
+                    try await leave(unit.id, nil)
+                }
             } catch {
                 try? await volume.close()
                 throw error
@@ -69,7 +79,9 @@
             }
         }
 
-        private func openToWrite(_ unit: LUN, _ name: String) async throws(StorageError) -> UnitVolume {
+        private func openToWrite(
+            _ unit: LUN, _ name: String, asImage: Bool
+        ) async throws(StorageError) -> UnitVolume {
             let what = "open volume"
             guard let process = ProcessIdentity.current() else {
                 throw failure(.internalError, what, name, "/proc does not say which process this is")
@@ -97,7 +109,13 @@
                     try await setHolder(of: unit.id, own, insteadOf: current.mark?.holder, what, name)
                 }
                 try await checkAlone(unit, what, name)
-                return UnitVolume(volume) { [self] () async throws(StorageError) in try await leave(unit.id, own) }
+                let contents =
+                    asImage ? try await opened(volume, current.mark, unit.id, isReadOnly: false) : volume
+                // A resize that died may have left another.
+                if asImage, current.mark?.format == .qcow2 { try await note(contents.geometry.size, of: unit.id, name) }
+                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
+                    try await leave(unit.id, own)
+                }
             } catch {
                 try? await volume.close()
                 try? await leave(unit.id, own)
@@ -255,13 +273,22 @@
                 throw failure(.notFound, what, "\(reference)", "there is no such snapshot")
             }
             // Nothing is recorded: it lasts as long as the volume is open. Its mark tells what is left of it by whom.
+            var mark = mark(reference.name, .template, Self.unique())
+            mark.format = unit.mark?.format ?? .raw
             let request = LUNRequest(
                 size: try rounded(snapshot.size, what, "\(reference)"), qos: try completed(nil, what, "\(reference)"),
-                mark: mark(reference.name, .template, Self.unique()))
+                mark: mark)
             let clone = try await provisioner.clone(unit.id, snapshot: snapshot.id, isQuiet: false, request)
             do throws(StorageError) {
                 let volume = try await connect(clone, .shared, isReadOnly: true)
-                return UnitVolume(volume) { [self] () async throws(StorageError) in
+                let contents: any Volume
+                do throws(StorageError) {
+                    contents = try await opened(volume, clone.mark, clone.id, isReadOnly: true)
+                } catch {
+                    try? await volume.close()
+                    throw error
+                }
+                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
                     try await provisioner.delete(clone.id)
                 }
             } catch {

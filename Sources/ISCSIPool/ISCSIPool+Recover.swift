@@ -12,7 +12,7 @@
                 throw failure(.busy, "recover", intent.volume, "\(process) is still at it")
             }
             guard let ticket = intent.details[Detail.ticket], !ticket.isEmpty else { return }
-            for snapshot in try await provisioner.snapshots(of: nil) where snapshot.ticket == ticket {
+            for snapshot in try await provisioner.snapshots(of: nil) where snapshot.work == ticket[...] {
                 try await provisioner.deleteSnapshot(snapshot.id, of: snapshot.unit)
             }
             for unit in try await provisioner.units() where unit.mark?.ticket == ticket { try await settle(unit) }
@@ -51,7 +51,8 @@
             for unit in units {
                 guard let mark = unit.mark else { continue }
                 if mark.ticket != nil, isAbandoned(mark) {
-                    for snapshot in try await provisioner.snapshots(of: unit.id) where snapshot.ticket == mark.ticket {
+                    for snapshot in try await provisioner.snapshots(of: unit.id)
+                    where snapshot.work == mark.ticket?[...] {
                         try await provisioner.deleteSnapshot(snapshot.id, of: unit.id)
                     }
                     try await settle(unit)

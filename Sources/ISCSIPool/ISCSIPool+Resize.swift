@@ -6,17 +6,19 @@
         public func resizeVolume(_ name: String, to size: UInt64, allowShrink: Bool) async throws(StorageError) {
             let what = "resize volume"
             try VolumeName.check(name)
-            _ = try await find(name, what)
-            let size = try rounded(size, what, name)
             try await names.withName(name) { () async throws(StorageError) in
                 let (unit, mark) = try await findVolume(name, what)
-                if size == unit.size { return }
-                guard size > unit.size else {
-                    // What was asked for may be the size that it has, rounded.
+                let whole = try unitSize(size, mark.format, what, name)
+                // What was asked for may be the size that it has, rounded.
+                let size = mark.format == .raw ? whole : size
+                let has = mark.virtualSize ?? unit.size
+                if size == has { return }
+                guard size > has else {
                     throw failure(
                         allowShrink ? .notSupported : .invalidArgument, what, name,
-                        "it has \(unit.size) bytes, and no array takes back what it gave")
+                        "it has \(has) bytes, and no array takes back what it gave")
                 }
+                if mark.format == .qcow2 { return try await growImage(of: unit, to: size, whole, name) }
                 let old = unit.size
                 let grown = try await grow(unit, to: size, name)
                 if mark.provisioning == .fat {
@@ -27,6 +29,37 @@
                     }
                 }
             }
+        }
+
+        /// Grows a unit as far as its image needs, and then the disk of the image, as this process has it open for
+        /// writing or opened for that.
+        private func growImage(
+            of unit: LUN, to size: UInt64, _ whole: UInt64, _ name: String
+        ) async throws(StorageError) {
+            if whole > unit.size { try await grow(unit, to: whole, name) }
+            if let writer = attachments.writer(unit.id) {
+                try await writer.resizeImage(to: size)
+            } else {
+                let opened = try await open(unit, .exclusive, name)
+                try await closing(opened) { () async throws(StorageError) in try await opened.resizeImage(to: size) }
+            }
+            try await note(size, of: unit.id, name)
+        }
+
+        /// Says in the mark which size the disk of an image has by now.
+        func note(_ size: UInt64, of id: LUN.ID, _ name: String) async throws(StorageError) {
+            for _ in 0..<100 {
+                guard let mark = try await provisioner.unit(id)?.mark, mark.virtualSize != size else { return }
+                var new = mark
+                new.virtualSize = size
+                do throws(StorageError) {
+                    _ = try await provisioner.change(id, LUNChange(mark: new, expected: .some(mark)))
+                    return
+                } catch {
+                    if error.code != .conflict { throw error }
+                }
+            }
+            throw failure(.busy, "resize volume", name, "other operations on it do not come to an end")
         }
 
         /// Grows a unit where its room is free; who has it open in this process sees it at once.
@@ -68,9 +101,10 @@
         }
 
         public func checkVolume(_ name: String, repair: CheckRepair) async throws(StorageError) -> CheckReport {
-            _ = try await findManaged(name, "check volume")
+            let unit = try await findManaged(name, "check volume")
             // The array looks after its blocks, and a raw volume has nothing else.
-            return CheckReport()
+            guard unit.mark?.format == .qcow2 else { return CheckReport() }
+            return try await checkImage(on: unit, name, repair: repair)
         }
     }
 #endif

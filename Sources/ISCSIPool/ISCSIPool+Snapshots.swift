@@ -24,7 +24,9 @@
                     let begun = try await begin(unit, ticket, what) { $0.promisedBytes = unit.size }
                     try await contend(begun, for: nil, what, of: volume)
                     let made = try await whileQuiet(unit.id) { (isQuiet) async throws(StorageError) in
-                        try await provisioner.createSnapshot(snapshot, of: unit.id, ticket: ticket, isQuiet: isQuiet)
+                        try await provisioner.createSnapshot(
+                            snapshot, of: unit.id, ticket: LUNSnapshot.ticket(ticket, unit.mark?.virtualSize),
+                            isQuiet: isQuiet)
                     }
                     try await finish(begun)
                     return made
@@ -41,7 +43,7 @@
 
         /// Those that users made.
         func snapshots(of unit: LUN) async throws(StorageError) -> [LUNSnapshot] {
-            try await provisioner.snapshots(of: unit.id).filter { $0.ticket != nil && $0.ticket != unit.mark?.ticket }
+            try await provisioner.snapshots(of: unit.id).filter { $0.isVisible(of: unit) }
         }
 
         private func describe(_ snapshot: LUNSnapshot, of unit: LUN) async throws(StorageError) -> SnapshotDescription {
@@ -50,7 +52,7 @@
 
         private func describe(_ snapshot: LUNSnapshot, _ clones: [LUN]) -> SnapshotDescription {
             SnapshotDescription(
-                name: snapshot.name, size: snapshot.size, createdAt: snapshot.createdAt,
+                name: snapshot.name, size: snapshot.imageSize ?? snapshot.size, createdAt: snapshot.createdAt,
                 children: clones.filter { $0.mark?.source?.snapshot == snapshot.name }.compactMap(\.visibleName)
                     .sorted())
         }
@@ -90,9 +92,28 @@
                     try await uncancelled { () async throws(StorageError) in
                         try await self.provisioner.rollBack(begun.id, to: target.id)
                     }
-                    try await finish(begun)
+                    try await finish(begun) { $0.virtualSize = target.imageSize ?? $0.virtualSize }
                 }
             }
+        }
+    }
+
+    extension LUNSnapshot {
+        /// What a snapshot is made with: a ticket, and the size of the image on the unit, where there is one.
+        static func ticket(_ ticket: String, _ imageSize: UInt64?) -> String {
+            imageSize.map { "\(ticket):\($0)" } ?? ticket
+        }
+
+        /// The ticket of the work that has made it.
+        var work: Substring? { ticket?.prefix { $0 != ":" } }
+
+        /// The size of the disk in the image, in bytes; nil where it is not of an image.
+        var imageSize: UInt64? { ticket.flatMap { UInt64($0.drop { $0 != ":" }.dropFirst()) } }
+
+        /// Whether a user made it, and it is complete.
+        func isVisible(of unit: LUN) -> Bool {
+            guard let work else { return false }
+            return unit.mark?.ticket.map { $0 != work } ?? true
         }
     }
 #endif

@@ -29,6 +29,12 @@
             /// The address of this host that connections come from, on the storage network: nil lets the routes decide.
             public var boundAddress: String?
             public var headerDigest = ISCSITarget.HeaderDigest.none
+            /// By how much the unit of a QCOW2 image is larger than all of the image can be, in percent: room for the
+            /// snapshots that a hypervisor makes in it.
+            public var snapshotReserve: UInt8 = 0
+            /// A private directory in memory for what must outlive the process but not the host; nil where there is
+            /// none.
+            public var journalDirectory: String?
             /// Sees the name of every call to the array before it is made.
             package var observer: (@Sendable (_ call: String) -> Void)?
 
@@ -38,7 +44,7 @@
 
         public let name: String
         public let kind: String
-        public let formats: [VolumeFormat] = [.raw]
+        public let formats: [VolumeFormat] = [.raw, .qcow2]
         /// The same on every host that has opened this pool.
         public let identity: String
         let options: Options

@@ -67,10 +67,12 @@
         }
 
         func current() async throws(StorageError) -> TGTState {
-            guard let state = try await store.state() else {
-                throw StorageError(.notFound, "open pool", at: store.path, why: "the pool's state is gone")
-            }
+            guard let state = try await store.state() else { throw missing }
             return state
+        }
+
+        private var missing: StorageError {
+            StorageError(.notFound, "open pool", at: store.path, why: "the pool's state is gone")
         }
 
         /// Runs `body` with the state, while nobody else changes it, and writes what it changes when it returns. What
@@ -79,17 +81,16 @@
             _ what: String, _ body: (inout TGTState) async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
             try await store.withLock(what) { () async throws(StorageError) in
-                var state = try await current()
-                let old = state
+                guard var state = try await store.begin() else { throw missing }
                 let result = try await body(&state)
-                if state != old { try await store.save(state) }
+                try await store.save(state)
                 return result
             }
         }
 
         private func prepare() async throws(StorageError) {
             try await store.withLock("open pool") { () async throws(StorageError) in
-                if try await store.state() == nil {
+                if try await store.begin() == nil {
                     guard try await store.ownFiles().isEmpty else {
                         throw StorageError(
                             .corrupt, "open pool", at: store.path,

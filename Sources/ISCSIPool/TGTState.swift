@@ -124,8 +124,8 @@
         /// The name of a unit's target. No other unit ever has it.
         func targetName(_ id: UInt64) -> String { "\(targetPrefix)\(id)" }
 
-        /// The number of a unit's target at tgtd, which is part of what a unit says of itself, so that it must be the same
-        /// when tgtd was restarted. Those that people give are small.
+        /// The number of a unit's target at tgtd, which is part of what a unit says of itself, so that it must be the
+        /// same when tgtd was restarted. Those that people give are small.
         func targetNumber(_ id: UInt64) -> Int32 {
             let base = UInt64(pool, radix: 16) ?? 0
             return Int32(truncatingIfNeeded: (1 << 16) + (base &+ id) % (1 << 30))

@@ -11,6 +11,8 @@
         private let directory: Directory
         private let folder: Directory
         private let queue = NameQueue()
+        /// What this process has written last.
+        private let written = Locked<TGTState?>(nil)
         private let patience: Duration
 
         private static let stateName = "state.json"
@@ -57,8 +59,11 @@
             return try TGTState(bytes, at: "\(path)/\(TGTState.folder)/\(Self.stateName)")
         }
 
-        /// Writes the state; all of it is there then, or the old one.
+        /// Writes the state; all of it is there then, or the old one. The lock is held.
         func save(_ state: TGTState) async throws(StorageError) {
+            // Also what `current` read: nobody else has changed it since.
+            if written.withLock({ $0 }) == state { return }
+            written.withLock { $0 = nil }
             let bytes = state.bytes
             try await attempt("write state", Self.stateName) { () async throws(SystemError) in
                 let file = try await folder.open(Self.newStateName, [.write, .create, .truncate])
@@ -73,6 +78,14 @@
                 try await folder.rename(Self.newStateName, to: Self.stateName, replacing: true)
                 try await folder.synchronize()
             }
+            written.withLock { $0 = state }
+        }
+
+        /// The state, of which `save` then writes only what is another. The lock is held.
+        func begin() async throws(StorageError) -> TGTState? {
+            let state = try await state()
+            written.withLock { $0 = state }
+            return state
         }
 
         /// Runs `body` while no other process, and nobody else of this one, changes the state. Throws `busy` when that

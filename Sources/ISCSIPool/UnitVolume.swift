@@ -1,11 +1,15 @@
 #if ISCSI
     import BlockStorage
     import IORuntime
+    import QCOW2
 
     /// A unit that is open, which the pool can have pause its writes, and asks what follows when it is closed.
     final class UnitVolume: ResizableVolume {
-        let base: ISCSIVolume
+        /// The unit itself, or the image on it.
+        private let base: any Volume
+        private let unit: ISCSIVolume
         let gate = WriteGate()
+        let isImage: Bool
         private let grow: (@Sendable (UInt64) async throws(StorageError) -> Void)?
         private let leave: @Sendable () async throws(StorageError) -> Void
         private let isClosed = Locked(false)
@@ -13,10 +17,12 @@
         /// `grow` makes the unit larger; nil where that is not for whoever has it open. `leave` is called once, after
         /// the session has ended.
         init(
-            _ base: ISCSIVolume, grow: (@Sendable (UInt64) async throws(StorageError) -> Void)? = nil,
+            _ base: any Volume, on unit: ISCSIVolume,
+            grow: (@Sendable (UInt64) async throws(StorageError) -> Void)? = nil,
             leave: @escaping @Sendable () async throws(StorageError) -> Void
         ) {
-            (self.base, self.grow, self.leave) = (base, grow, leave)
+            (self.base, self.unit, self.grow, self.leave) = (base, unit, grow, leave)
+            isImage = base is QCOW2Volume
         }
 
         var isOpen: Bool { isClosed.withLock { !$0 } }
@@ -69,10 +75,17 @@
                 throw StorageError(.notSupported, "resize volume", at: stack, why: "the pool resizes it")
             }
             try await grow(size)
-            try await base.rescan()
+            try await unit.rescan()
         }
 
-        func rescan() async throws(StorageError) { try await base.rescan() }
+        /// Has the session see that the unit has grown.
+        func rescan() async throws(StorageError) { try await unit.rescan() }
+
+        /// Sets the size of the image's disk.
+        func resizeImage(to size: UInt64) async throws(StorageError) {
+            guard let image = base as? QCOW2Volume else { return }
+            try await image.resize(to: size)
+        }
 
         func close() async throws(StorageError) {
             let wasClosed = isClosed.withLock { isClosed in

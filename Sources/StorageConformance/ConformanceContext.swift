@@ -94,7 +94,11 @@ final class ConformanceContext: Sendable {
     /// The pool as a host sees it that lets it promise no more than it does, and `volumes` volumes of the usual size.
     func limited(toVolumes volumes: UInt64) async throws -> any StoragePool {
         let promised = try await pool.provisioned()
-        return try await limited(PoolLimits(capacityBytes: promised.bytes + volumes * size))
+        // Where formats have room of their own a volume takes more than its size.
+        let probe = try await create()
+        let one = try await pool.provisioned().bytes - promised.bytes
+        try await pool.deleteVolume(probe, policy: .refuse)
+        return try await limited(PoolLimits(capacityBytes: promised.bytes + volumes * one))
     }
 
     /// The pool as a host sees it that lets minimums add up to `iops` more than they do.

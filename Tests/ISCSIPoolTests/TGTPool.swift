@@ -11,11 +11,13 @@
         let daemon: TestTarget
         let directory: String
 
-        init() throws {
-            daemon = try TestTarget("--luns", "0")
+        private init(_ daemon: TestTarget) throws {
+            self.daemon = daemon
             directory = "\(daemon.directory)/pool"
             try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: false)
         }
+
+        static func start() async throws -> TestPool { try TestPool(try await TestTarget.start("--luns", "0")) }
 
         var control: TGTControl { TGTControl(path: "\(daemon.directory)/tgtd.0", deadline: .seconds(60)) }
 

@@ -11,7 +11,7 @@
 
         @Test("A tgtd that is killed and started again under load loses no acknowledged write, and no session is left")
         func restart() async throws {
-            let test = try TestPool()
+            let test = try await TestPool.start()
             let pool = try await test.open()
             _ = try await pool.createVolume("v", CreateRequest(size: Self.size, format: .raw))
             let volume = try await pool.openVolume(VolumeReference("v"), mode: .exclusive)
@@ -59,7 +59,7 @@
 
         @Test("A tgtd that is killed for good is an error at the deadline, and another pool goes on")
         func end() async throws {
-            let (test, other) = (try TestPool(), try TestPool())
+            let (test, other) = (try await TestPool.start(), try await TestPool.start())
             let pool = try await test.open { $0.deadline = .seconds(2) }
             let healthy = try await other.open()
             var volumes: [any Volume] = []
@@ -84,7 +84,7 @@
 
         @Test("A volume that another host uses is copied by a snapshot where blocks are shared, or not at all")
         func snapshotElsewhere() async throws {
-            let test = try TestPool()
+            let test = try await TestPool.start()
             let (first, second) = (try await test.open(), try await test.open(host: "host-b"))
             _ = try await first.createVolume("v", CreateRequest(size: Self.size, format: .raw))
             let volume = try await first.openVolume(VolumeReference("v"), mode: .exclusive)

@@ -11,7 +11,7 @@
         private static let size: UInt64 = 4 << 20
         private let test: TestPool
 
-        init() throws { test = try TestPool() }
+        init() async throws { test = try await TestPool.start() }
 
         private func volume(_ name: String, in pool: ISCSIPool) async throws {
             _ = try await pool.createVolume(name, CreateRequest(size: Self.size, format: .raw))
@@ -247,6 +247,39 @@
             #expect(state.units.map(\.id) == [made.id])
             #expect(state.units[0].copier == nil && state.units[0].newFile == nil && state.units[0].snapshots.isEmpty)
             #expect(try await again.store.ownFiles() == [state.units[0].file])
+        }
+
+        @Test("An image has a unit for all that it can be, and the snapshot reserve, which counts; it grows with both")
+        func image() async throws {
+            let pool = try await test.open { $0.snapshotReserve = 20 }
+            let created = try await pool.createVolume("v", CreateRequest(size: 10 << 20, format: .qcow2))
+            #expect(created.virtualSize == 10 << 20 && created.format == .qcow2)
+            let unit = try await pool.findManaged("v", "test")
+            #expect(unit.size > 12 << 20 && unit.size < 20 << 20)
+            #expect(try await pool.provisioned().bytes == unit.size)
+            let volume = try await pool.openVolume(VolumeReference("v"), mode: .exclusive)
+            #expect(volume.geometry.size == 10 << 20)
+            try await volume.fill(1, 0..<10 << 20)
+            _ = try await pool.createSnapshot("s", of: "v")
+            try await pool.resizeVolume("v", to: 30 << 20, allowShrink: false)
+            #expect(volume.geometry.size == 30 << 20)
+            try await volume.fill(2, 0..<30 << 20)
+            try await volume.close()
+            #expect(try await pool.checkVolume("v", repair: .none).outcome == .clean)
+            #expect(try await pool.describeVolume("v").virtualSize == 30 << 20)
+            #expect(try await pool.listSnapshots(of: "v").map(\.size) == [10 << 20])
+            let snapshot = try await pool.openVolume(VolumeReference("v", snapshot: "s"), mode: .readOnly)
+            #expect(snapshot.geometry.size == 10 << 20)
+            #expect(try await snapshot.bytes(at: 0, count: 10 << 20).allSatisfy { $0 == 1 })
+            try await snapshot.close()
+            let clone = try await pool.cloneVolume(
+                VolumeReference("v", snapshot: "s"), as: "c", CloneRequest(size: 20 << 20))
+            #expect(clone.virtualSize == 20 << 20)
+            try await pool.revert("v", to: "s")
+            #expect(try await pool.describeVolume("v").virtualSize == 10 << 20)
+            let reverted = try await pool.openVolume(VolumeReference("v"), mode: .exclusive)
+            #expect(reverted.geometry.size == 10 << 20)
+            try await reverted.close()
         }
 
         @Test("A state that cannot be is an error")

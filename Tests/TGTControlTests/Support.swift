@@ -1,4 +1,5 @@
 import Foundation
+import IORuntime
 import TGTControl
 
 /// A tgtd of a test's own, by `Fixtures/iscsi`, with target 1 and no units: gone with the object, or with the process
@@ -14,7 +15,12 @@ final class TestDaemon: Sendable {
     // The daemon ends when this closes.
     private let input: Pipe
 
-    init() throws {
+    /// Not on one of the few threads that all tests share.
+    static func start() async throws -> TestDaemon {
+        try await BlockingPool.shared.run { () throws(any Error) in try TestDaemon() }
+    }
+
+    private init() throws {
         directory = "/tmp/sluice-tgtd-\(UUID().uuidString)"
         let process = Process()
         let (input, output) = (Pipe(), Pipe())

@@ -9,7 +9,7 @@ import Testing
     private let daemon: TestDaemon
     private var control: TGTControl { daemon.control }
 
-    init() throws { daemon = try TestDaemon() }
+    init() async throws { daemon = try await TestDaemon.start() }
 
     @Test("A target with a unit, an account and rules is listed as it was made, and gone when it is deleted")
     func target() async throws {
