@@ -222,6 +222,8 @@ let package = Package(
             [
                 "Sluice", "Templates", "StorageConformance", "VolumeQoS", "BlockStorage", "IORuntime", systemPackage,
                 logging, metrics,
+                .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
+                .target(name: "TGTControl", condition: .when(traits: ["ISCSI"])),
                 .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ]),

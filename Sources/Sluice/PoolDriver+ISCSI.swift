@@ -5,27 +5,26 @@
     import TGTControl
 
     extension PoolDriver {
-        /// Pools whose volumes are units of a tgt target on this host. `observer` sees the name of each call to the
-        /// target's provisioner before it is made.
-        static func tgt(observer: (@Sendable (String) -> Void)? = nil) -> PoolDriver {
+        /// Pools whose volumes are units of a tgt target on this host. `socket` is the path that tgtd's sockets begin with,
+        /// which `TGT_IPC_SOCKET` tells tgtadm, too; `observer` sees the name of each call to the target's provisioner
+        /// before it is made.
+        static func tgt(
+            socket: String = ProcessInfo.processInfo.environment["TGT_IPC_SOCKET"] ?? TGTControl.defaultPath,
+            observer: (@Sendable (String) -> Void)? = nil
+        ) -> PoolDriver {
             var driver = PoolDriver(scheme: TGTLocation.scheme, parameters: TGTLocation.parameters) {
                 configuration throws(StorageError) in
                 let location = try TGTLocation(configuration.url)
                 let deadline = Duration.seconds(configuration.url.deadlineSeconds)
                 let provisioner = try await TGTProvisioner.open(
-                    portal: location.portal, control: control(location, deadline),
+                    portal: location.portal,
+                    control: TGTControl(port: location.control, base: socket, deadline: deadline),
                     directory: location.directory, deadline: deadline)
                 return try await openUnits(configuration, provisioner, location.initiator, observer)
             }
             driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }
             driver.hasSecret = false
             return driver
-        }
-
-        /// The daemon's socket, found as tgtadm finds it.
-        private static func control(_ location: TGTLocation, _ deadline: Duration) -> TGTControl {
-            let base = ProcessInfo.processInfo.environment["TGT_IPC_SOCKET"] ?? TGTControl.defaultPath
-            return TGTControl(port: location.control, base: base, deadline: deadline)
         }
 
         /// Opens the pool that a provisioner makes units for.

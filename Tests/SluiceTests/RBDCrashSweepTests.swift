@@ -14,17 +14,17 @@
 
         @Test(
             "A process may die at any call to a cluster, and the next one while it takes that up",
-            arguments: RBDWorkflow.allCases)
-        func kill(workflow: RBDWorkflow) async throws {
+            arguments: PoolWorkflow.allCases)
+        func kill(workflow: PoolWorkflow) async throws {
             let site = try await RBDSite.shared
-            let sweep = try await RBDSweep(workflow, site)
+            let sweep = try await PoolSweep(workflow, site)
             var (point, finished, undone, recoveryKills) = (0, 0, 0, 0)
             while true {
                 point += 1
                 let done = site.root + "/done"
                 try? FileManager.default.removeItem(atPath: done)
                 await #expect(processExitsWith: .signal(SIGKILL)) {
-                    [site = site as RBDSite, workflow = workflow as RBDWorkflow, point = point as Int] in
+                    [site = site as RBDSite, workflow = workflow as PoolWorkflow, point = point as Int] in
                     let steps = StepCounter(at: point) { () throws(StorageError) in Glibc.kill(getpid(), SIGKILL) }
                     let host = try await site.host { _ throws(StorageError) in try steps.step() }
                     steps.arm()
@@ -73,11 +73,11 @@
             var finished = 0
             let count = 40
             for round in 0..<count {
-                let workflow = RBDWorkflow.allCases[round % RBDWorkflow.allCases.count]
-                let sweep = try await RBDSweep(workflow, site)
+                let workflow = PoolWorkflow.allCases[round % PoolWorkflow.allCases.count]
+                let sweep = try await PoolSweep(workflow, site)
                 let delay = UInt64.random(in: 0..<200_000, using: &generator)
                 await #expect(processExitsWith: .signal(SIGKILL)) {
-                    [site = site as RBDSite, workflow = workflow as RBDWorkflow, delay = delay as UInt64] in
+                    [site = site as RBDSite, workflow = workflow as PoolWorkflow, delay = delay as UInt64] in
                     let host = try await site.host()
                     let end = DispatchTime.now() + .microseconds(Int(delay))
                     DispatchQueue.global().asyncAfter(deadline: end) { Glibc.kill(getpid(), SIGKILL) }
@@ -97,43 +97,6 @@
                 #expect(try await site.host(member).intents.all().isEmpty)
             }
             #expect(try site.incompleteImages().isEmpty)
-        }
-    }
-
-    /// A workflow, with what there is before it and after it.
-    private struct RBDSweep {
-        private let workflow: RBDWorkflow
-        private let site: RBDSite
-        private let before: WorkflowSite.State
-        private let after: WorkflowSite.State
-
-        init(_ workflow: RBDWorkflow, _ site: RBDSite) async throws {
-            (self.workflow, self.site) = (workflow, site)
-            let host = try await site.host()
-            before = try await site.state(host)
-            try await workflow.perform(host, site)
-            after = try await site.state(host)
-            try await workflow.undo(host, site)
-        }
-
-        /// Starts a host, and expects the workflow to be done or undone. Makes everything as it was before.
-        func check(
-            _ place: String, sourceLocation: SourceLocation = #_sourceLocation
-        ) async throws -> WorkflowSweep.Outcome? {
-            // Who died as it opened the image would be taken for alive for half a minute.
-            if workflow == .revert { try site.cluster.forgetWatchers(of: "disk") }
-            let host = try await site.host()
-            let found = try await site.state(host)
-            let outcome: WorkflowSweep.Outcome? = found == after ? .done : found == before ? .undone : nil
-            #expect(
-                outcome != nil,
-                "\(place): from before \(found.changes(from: before)), from after \(found.changes(from: after))",
-                sourceLocation: sourceLocation)
-            // What was undone is begun again by the next process.
-            if outcome == .undone { return .undone }
-            try await workflow.perform(host, site)
-            try await workflow.undo(host, site)
-            return outcome
         }
     }
 #endif

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The secrets of iSCSI show nowhere: not in what commands print or log at the level trace, not in the arguments of the
+# programs that they start or name, not in metrics, nor in any file of the home but the secret store, nor in what the
+# target tells of itself.
+set -euo pipefail
+source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/../secrets.sh"
+source "$(dirname "$0")/../iscsi.sh"
+
+start_target tgt
+openssl rand 4194304 >"$work/random.raw"
+worked() { ! grep -q '^error' "$work/seen/$runs.err" || fail "run $runs: $(grep '^error' "$work/seen/$runs.err")"; }
+works() {
+    seen "$@"
+    worked
+}
+works pool add p "$(target_url tgt)"
+# The pool has made it itself, in a file that only its owner can read.
+secret_file=$(find "$work/tgt-units" -type f -perm 600 -name '*secret*' | head -n 1)
+[ -s "$secret_file" ] || fail "the pool keeps no secret: $(find "$work/tgt-units" -type f -ls)"
+secrets=("$(tr -d '\n' <"$secret_file")")
+[ "${#secrets[0]}" -ge 12 ] || fail "the secret is short"
+
+# The life of a volume.
+works template import p/t "$work/random.raw" --format raw
+works --json volume clone p/t p/vm --max-iops 500
+works volume create p/empty --size 64M
+for command in "pool list" "pool info p" "template list p" "volume list p" "volume info p/vm" "volume map p/vm" \
+    "volume xml p/vm" "volume qemu p/vm" "snapshot create p/vm@s" "snapshot list p/vm"; do
+    # shellcheck disable=SC2086
+    works $command
+    # shellcheck disable=SC2086
+    [[ $command == *create* ]] || works --json $command
+done
+works volume xml p/vm --secret
+serve p/vm "$work/vm.sock" --log-level trace --metrics 127.0.0.1:0
+place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
+for command in "volume info p/vm" "volume xml p/vm" "volume qemu p/vm" "serve --list" \
+    "volume set-qos p/vm --max-iops 600" "snapshot create p/vm@live" "volume resize p/vm 128M"; do
+    # shellcheck disable=SC2086
+    works $command
+done
+curl --silent --fail "http://$place/metrics" >"$work/seen/metrics.txt"
+tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/serve.cmdline"
+tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/serve.environ"
+# The session is lost and made anew.
+target tgt kill
+target tgt restart
+qemu-io -f raw -c 'write 0 64k' -c flush "$(uri "$work/vm.sock")" >"$work/seen/qemu-io.txt"
+stop "$served"
+cp "$work/serve.log" "$work/seen/serve.log"
+
+# QEMU opens the unit as it is told to, and shows no secret either.
+description=$(sluice --json volume qemu p/vm)
+mapfile -t arguments < <(jq -r '.arguments[]' <<<"$description")
+qemu-system-x86_64 -nodefaults -display none -S -qmp "unix:$work/qmp.sock,server=on,wait=off" "${arguments[@]}" \
+    >"$work/seen/qemu.txt" 2>&1 &
+qemu=$!
+children+=("$qemu")
+wait_until 20 test -S "$work/qmp.sock" || fail "QEMU does not take the arguments: $(cat "$work/seen/qemu.txt")"
+tr '\0' '\n' <"/proc/$qemu/cmdline" >"$work/seen/qemu.cmdline"
+kill "$qemu"
+wait "$qemu" || true
+
+works snapshot revert p/vm@s
+works snapshot delete p/vm@s
+works volume copy p/vm p/copy
+works volume export p/vm "$work/out.qcow2" --format qcow2
+tgtadm --lld iscsi --mode target --op show >"$work/seen/tgtadm.txt"
+cp "$work/tgt/tgtd.out" "$work/seen/tgtd.txt"
+works volume flatten p/vm
+works volume rename p/copy copied
+for volume in copied empty; do works volume delete "p/$volume"; done
+seen volume delete p/absent
+
+cp -a "$SLUICE_HOME" "$work/seen/home"
+find "$work/tgt-units" -name '*.json' -exec cat {} + >"$work/seen/pool.txt"
+nothing_shows
+echo "  $runs commands at the level trace: $(cat "$work/scanned") of output, logs, argument lists, catalog, home and" \
+    "pool, and no secret in any form"
+for place in 1.out 1.err 1.exec serve.log metrics.txt qemu.cmdline home/catalog.sqlite pool.txt tgtadm.txt; do
+    plant "$place" "${secrets[0]}"
+done
+nothing_shows
+echo "  the scan itself: $planted planted secrets found"
