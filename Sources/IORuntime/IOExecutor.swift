@@ -275,6 +275,19 @@ extension IOExecutor {
         return await executor.performHere(request)
     }
 
+    /// As `perform`, whether the task is cancelled or not.
+    static func performToItsEnd(_ request: IORequest) async -> Int {
+        guard isCurrent else {
+            return await hop { isCurrent ? await performToItsEnd(request) : -Int(EINVAL) }
+        }
+        return unsafe await withUnsafeContinuation { continuation in
+            withCurrent { executor in
+                let token = executor.slots.reserve()
+                executor.engine.submit(unsafe executor.slots.start(token, request, continuation, nil), token: token)
+            }
+        }
+    }
+
     /// Runs `body` on an executor of the shared group.
     @concurrent
     private static func hop(_ body: @concurrent @Sendable () async -> Int) async -> Int {

@@ -7,8 +7,8 @@ import Glibc
 public final class Locked<Value>: @unchecked Sendable {
     // Sound: `mutex` is initialised before use, never moved, and destroyed with the object; `value` is only touched
     // between lock and unlock.
-    private let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    private var value: Value
+    @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
+    @usableFromInline var value: Value
 
     public init(_ value: sending Value) {
         unsafe mutex = .allocate(capacity: 1)
@@ -22,7 +22,7 @@ public final class Locked<Value>: @unchecked Sendable {
     }
 
     /// Runs `body` with exclusive access to the value. Not reentrant; `body` must not block.
-    @inline(__always)
+    @inlinable @inline(__always)
     public func withLock<Result, Failure: Error>(
         _ body: (inout Value) throws(Failure) -> Result
     ) throws(Failure) -> Result {

@@ -23,6 +23,12 @@
         private var held = 0..<0
         /// How much of the packet that is passing is still to come.
         private var rest = 0
+        /// What is held is still there to be received.
+        private var isPeeked = false
+        /// Packets among what is held that end a command, and whether the last one does, without padding: libiscsi
+        /// leaves that to its next call.
+        private var endCount = 0
+        private var endsWithLast = false
 
         /// A login's answer is looked at as a whole; targets that know of no agreement send at most 8 KiB.
         private static let capacity = 128 << 10
@@ -42,7 +48,11 @@
         var heldByteCount: Int { held.count }
 
         /// Receives what there is, and room for. False when the connection has ended.
-        func receive() -> Bool {
+        ///
+        /// `isLast` where one command is outstanding, and nothing waits to be sent: libiscsi reads no further than to its
+        /// end then, so that it may read that itself.
+        func receive(isLast: Bool) -> Bool {
+            isPeeked = isLast && held.isEmpty && rest == 0
             if held.isEmpty {
                 held = 0..<0
             } else if held.lowerBound > 0 {
@@ -51,7 +61,8 @@
             }
             let room = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.memory[held.upperBound...])
             guard unsafe !room.isEmpty else { return true }
-            let count = unsafe recv(connection, room.baseAddress, room.count, Int32(MSG_DONTWAIT))
+            let flags = Int32(isPeeked ? MSG_DONTWAIT | MSG_PEEK : MSG_DONTWAIT)
+            let count = unsafe recv(connection, room.baseAddress, room.count, flags)
             if count < 0 { return errno == EAGAIN || errno == EINTR }
             held = held.lowerBound..<held.upperBound + count
             return count > 0
@@ -61,9 +72,21 @@
         /// looked at as a whole waits until it is there. False where libiscsi ends the session.
         func pass(
             to descriptor: Int32, hasDigest: Bool, onlyOne: Bool, asWhole: Bool,
-            _ check: (ISCSIPacket, RawSpan) throws(StorageError) -> Void, _ serve: () -> Bool
+            _ check: (ISCSIPacket, RawSpan) throws(StorageError) -> Bool, _ serve: () -> Bool
         ) throws(StorageError) -> Bool {
+            if held.isEmpty { return true }
             let end = try admitted(hasDigest: hasDigest, onlyOne: onlyOne, asWhole: asWhole, check)
+            if isPeeked {
+                isPeeked = false
+                if end == held.upperBound, rest == 0, endCount == 1, endsWithLast {
+                    held = 0..<0
+                    return serve()
+                }
+                // Nothing is copied.
+                guard recv(connection, nil, held.count, Int32(MSG_DONTWAIT | MSG_TRUNC)) == held.count else {
+                    return false
+                }
+            }
             while held.lowerBound < end {
                 let part = unsafe UnsafeRawBufferPointer(rebasing: buffer.memory[held.lowerBound..<end])
                 let count = unsafe send(feed.descriptor.rawValue, part.baseAddress, part.count, Int32(MSG_NOSIGNAL))
@@ -77,8 +100,9 @@
         /// The end of what may pass.
         private func admitted(
             hasDigest: Bool, onlyOne: Bool, asWhole: Bool,
-            _ check: (ISCSIPacket, RawSpan) throws(StorageError) -> Void
+            _ check: (ISCSIPacket, RawSpan) throws(StorageError) -> Bool
         ) throws(StorageError) -> Int {
+            endCount = 0
             let headerByteCount = ISCSIPacket.headerByteCount + (hasDigest ? 4 : 0)
             var position = held.lowerBound
             while position < held.upperBound {
@@ -96,7 +120,9 @@
                         break
                     }
                     let end = min(bytes.byteCount, headerByteCount + packet.dataByteCount)
-                    try check(packet, bytes.extracting(headerByteCount..<end))
+                    let isEnd = try check(packet, bytes.extracting(headerByteCount..<end))
+                    if isEnd { endCount += 1 }
+                    endsWithLast = isEnd && packet.dataByteCount % 4 == 0
                     rest = byteCount
                 }
                 let count = min(rest, held.upperBound - position)
@@ -112,13 +138,14 @@
             guard dup3(stand.descriptor.rawValue, descriptor, O_CLOEXEC) >= 0 else { return false }
             var isAlive = true
             var isEmpty = false
+            var next: UInt8 = 0
             // Each call takes a packet at least.
-            for _ in 0...Self.capacity / ISCSIPacket.headerByteCount where isAlive && !isEmpty {
-                isAlive = serve()
-                var next: UInt8 = 0
+            var callsLeft = Self.capacity / ISCSIPacket.headerByteCount
+            repeat {
+                isAlive = callsLeft > 0 && serve()
+                callsLeft -= 1
                 isEmpty = unsafe recv(stand.descriptor.rawValue, &next, 1, Int32(MSG_PEEK | MSG_DONTWAIT)) <= 0
-            }
-            isAlive = isAlive && isEmpty
+            } while isAlive && !isEmpty
             return dup3(connection, descriptor, O_CLOEXEC) >= 0 && isAlive
         }
     }

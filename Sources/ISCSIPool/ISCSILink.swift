@@ -98,21 +98,24 @@
         }
 
         private func meet(_ needs: ISCSILinkState.Needs) {
+            if needs.push, !IOExecutor.atEndOfTurn({ [self] in change { $0.push() } }) { change { $0.push() } }
+            guard needs.hasTasks else { return }
+            let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
             if needs.driver {
-                let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
                 let task = Task.detached(executorPreference: executor) { [self] in await run() }
                 driver.withLock { $0 = task }
             }
-            if needs.push, !IOExecutor.atEndOfTurn({ [self] in change { $0.push() } }) { change { $0.push() } }
-            if let session = needs.sender { Task.detached { [self] in await send(session) } }
-            if needs.watch { Task.detached { [self] in await watch() } }
+            if let session = needs.sender {
+                Task.detached(executorPreference: executor) { [self] in await send(session) }
+            }
+            if needs.watch { Task.detached(executorPreference: executor) { [self] in await watch() } }
             if needs.delay {
-                Task.detached { [self] in
+                Task.detached(executorPreference: executor) { [self] in
                     await IOExecutor.sleep(for: ISCSILinkState.delay)
                     change { $0.endDelay() }
                 }
             }
-            if needs.change { Task.detached { [self] in await changed(self) } }
+            if needs.change { Task.detached(executorPreference: executor) { [self] in await changed(self) } }
         }
 
         /// Receives from the session, and makes another when it is lost, until the link is closed.
@@ -149,8 +152,8 @@
         private func receive(_ session: ISCSISession) async {
             guard let descriptor = session.socket?.descriptor.rawValue else { return }
             while true {
-                // Fails only when the link is closed.
-                _ = try? await IOExecutor.ready(descriptor, for: POLLIN)
+                // The end of the session ends it, too.
+                _ = try? await IOExecutor.readyOrShutDown(descriptor, for: POLLIN)
                 let isCurrent = change { state in
                     guard state.session === session else { return false }
                     state.receive()

@@ -78,7 +78,8 @@
             /// One that looks at the unit again.
             var change = false
 
-            var isEmpty: Bool { !driver && !push && sender == nil && !watch && !delay && !change }
+            var hasTasks: Bool { driver || sender != nil || watch || delay || change }
+            var isEmpty: Bool { !push && !hasTasks }
         }
 
         /// What is needed since the last call.

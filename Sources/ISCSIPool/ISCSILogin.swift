@@ -115,10 +115,12 @@
             _ limit: Duration, _ portal: String,
             _ body: @escaping @Sendable () async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
-            let work = Task { () async -> Swift.Result<Result, StorageError> in
+            // Never on the threads that others may block.
+            let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
+            let work = Task(executorPreference: executor) { () async -> Swift.Result<Result, StorageError> in
                 do throws(StorageError) { return .success(try await body()) } catch { return .failure(error) }
             }
-            let timer = Task {
+            let timer = Task(executorPreference: executor) {
                 await IOExecutor.sleep(for: limit)
                 work.cancel()
             }

@@ -42,6 +42,8 @@
             requestedByteCount = Int(bytes.loadBigEndian(UInt32.self, at: 44))
         }
 
+        /// Of data: whether the command ends with it.
+        var hasStatus: Bool { flags & 0x81 == 0x81 }
         /// Of a login: whether it ends its stage, and that stage.
         var isTransit: Bool { flags & 0x80 != 0 }
         var stage: UInt8 { flags >> 2 & 3 }
@@ -81,8 +83,10 @@
         }
 
         /// Throws for a packet that must not reach libiscsi. While a step is outstanding only its answer, of `kind`,
-        /// may, and pings; a login's answer is there as a whole.
-        func check(_ packet: ISCSIPacket, _ data: RawSpan, expecting kind: ISCSIPacket.Kind?) throws(StorageError) {
+        /// may, and pings; a login's answer is there as a whole. True for one that ends a command.
+        func check(_ packet: ISCSIPacket, _ data: RawSpan, expecting kind: ISCSIPacket.Kind?) throws(StorageError)
+            -> Bool
+        {
             if packet.hasAdditionalHeader { throw objection("the target sends a header that nobody knows") }
             switch packet.kind {
             case .login? where kind == .login: try check(login: packet, ISCSIKeys(data))
@@ -96,11 +100,16 @@
                     throw objection("the target pings, and takes no answers")
                 }
             case .message? where kind == nil: try check(message: packet)
-            case .response? where kind == nil: _ = try command(packet)
-            case .data? where kind == nil: try check(data: packet)
+            case .response? where kind == nil:
+                _ = try command(packet)
+                return true
+            case .data? where kind == nil:
+                try check(data: packet)
+                return packet.hasStatus
             case .requestForData? where kind == nil: try check(requestForData: packet)
             default: throw unasked
             }
+            return false
         }
 
         private var unasked: StorageError { objection("the target answers what it was not asked") }

@@ -259,7 +259,8 @@
         }
 
         private func receive(_ kind: ISCSIPacket.Kind?) -> Bool {
-            guard let intake, intake.receive() else { return false }
+            let isLast = kind == nil && commands.count == 1 && unsentCount == 0 && !wantsToSend
+            guard let intake, intake.receive(isLast: isLast) else { return false }
             do throws(StorageError) {
                 var heldByteCount: Int
                 repeat {

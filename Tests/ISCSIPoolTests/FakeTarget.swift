@@ -53,9 +53,11 @@
             listener = try await Socket.listen(.tcp(host: "127.0.0.1", port: 0))
             port = listener.localPort ?? 0
             let listener = listener
-            Task.detached { [weak self] in
+            // Not on the threads that other tests may hold.
+            let executor = IOExecutorGroup.shared.next()
+            Task.detached(executorPreference: executor) { [weak self] in
                 while let connection = try? await listener.accept() {
-                    Task.detached { [weak self] in try? await self?.serve(connection) }
+                    Task.detached(executorPreference: executor) { [weak self] in try? await self?.serve(connection) }
                 }
             }
         }
