@@ -18,6 +18,7 @@ portal=$(jq -r '.portals[0]' "$work/target.json")
 other=$(jq -r .iqn "$work/target.json")
 
 simulate() {
+    : >"$work/addresses"
     "$simulator_binary" --directory "$work/state" --http 127.0.0.1:0 --cluster-id luns --tgt "$work/target/tgtd.0" \
         --password-file "$work/password" --clone-seconds 0.2 >"$work/addresses" 2>>"$work/simulator.log" &
     simulator=$!
@@ -27,9 +28,10 @@ simulate() {
 # call METHOD [PARAMETERS]: the result.
 call() {
     local answer
-    answer=$(printf 'user = "admin:%s"\n' "$(cat "$work/password")" |
-        curl --silent --show-error --max-time 60 --config - --data "{\"method\":\"$1\",\"params\":${2:-{\}},\"id\":7}" \
-            "$(cat "$work/addresses")12.3/")
+    # Neither the password nor a secret in the parameters is in an argument list.
+    answer=$(printf 'user = "admin:%s"\ndata = %s\n' "$(cat "$work/password")" \
+        "$(printf '{"method":"%s","params":%s,"id":7}' "$1" "${2:-{\}}" | jq -Rs .)" |
+        curl --silent --show-error --max-time 60 --config - "$(cat "$work/addresses")12.3/")
     jq -e .result <<<"$answer" || fail "$1: $answer"
 }
 # wait_clone HANDLE
@@ -126,7 +128,27 @@ wait_until 30 restored || fail "a target that was restarted does not get its vol
 simulate
 holds "$first" 1
 holds "$first" 4 2500M
-echo "  the same after the target, and after the simulator, is killed"
+
+# The simulator dies in the middle of a copy, for which it has stopped the target: the next one lets it go on.
+target_process=$(pgrep -P "${children[0]}" tgtd)
+state_of() { cut -d ' ' -f 3 "/proc/$target_process/stat"; }
+for attempt in {1..10}; do
+    call CreateSnapshot "{\"volumeID\":$first_id,\"name\":\"cut-$attempt\"}" >/dev/null 2>&1 &
+    copying=$!
+    while kill -0 "$copying" 2>/dev/null && [ "$(state_of)" != T ]; do :; done
+    { kill -KILL "$simulator" && wait "$simulator"; } 2>/dev/null || true
+    wait "$copying" 2>/dev/null || true
+    stopped=$(state_of)
+    simulate
+    [ "$stopped" != T ] || break
+done
+[ "$stopped" = T ] || fail "the target is never stopped"
+[ "$(state_of)" != T ] || fail "the target does not go on"
+holds "$first" 4 2500M
+wanted=$( (call ListSnapshots | jq -r '.snapshots[].snapshotID | "snapshot-\(.)"') | sort)
+cleaned() { [ "$(cd "$work/state/luns" && compgen -G 'snapshot-*' | sort)" = "$wanted" ]; }
+wait_until 20 cleaned || fail "a copy that was cut off is left"
+echo "  the same after the target, and after the simulator, is killed, also in the middle of a copy"
 
 # A volume that is deleted while someone is logged in, and another in its place.
 writes=()

@@ -12,9 +12,10 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyou
     -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 2>/dev/null
 mkdir "$work/state"
 
-# simulate: starts the simulator; $simulator is its process, $http and $https its addresses.
+# simulate [OPTION…]: starts the simulator; $simulator is its process, $http and $https its addresses.
 simulate() {
-    "$simulator_binary" --directory "$work/state" --http 127.0.0.1:0 --https 127.0.0.1:0 --cluster-id test \
+    : >"$work/addresses"
+    "$simulator_binary" "$@" --directory "$work/state" --http 127.0.0.1:0 --https 127.0.0.1:0 --cluster-id test \
         --certificate "$work/cert.pem" --key "$work/key.pem" --password-file "$work/password" --clone-seconds 0.3 \
         >"$work/addresses" 2>>"$work/simulator.log" &
     simulator=$!
@@ -39,11 +40,14 @@ call CreateVolume "{\"name\":\"kept\",\"accountID\":$account,\"totalSize\":10000
 call ListVolumes >"$work/before.json"
 call ListAccounts >>"$work/before.json"
 { kill -KILL "$simulator" && wait "$simulator"; } 2>/dev/null || true
-simulate
+simulate --fault 'ListVolumes:fail=xDBVersionMismatch,after=1,count=2'
 call ListVolumes >"$work/after.json"
 call ListAccounts >>"$work/after.json"
 cmp "$work/before.json" "$work/after.json" || fail "a restart changes what is there"
 echo "  the same after kill -9"
+for expected in xDBVersionMismatch xDBVersionMismatch null; do
+    [ "$(call ListVolumes | jq -r .error.name)" = "$expected" ] || fail "the fault on the command line is not met"
+done
 
 # Killed again and again while several clients work: what was answered is there, and what was not is there or is not.
 /usr/bin/python3 - "$simulator_binary" "$work" <<'PYTHON' || fail "a kill undoes what was answered"

@@ -129,7 +129,8 @@ extension TGTVolumes {
         let old = known.withLock { $0.exports[volume.name] }
         let isSame =
             old.map { ($0.size, $0.blockSize) == (volume.size, volume.blockSize) && $0.isReadOnly == volume.isReadOnly }
-            ?? true
+            // Of a unit that was there before this process nobody knows its size; with nobody logged in it can be made anew.
+            ?? !target.initiators.isEmpty
         if let unit, isSame, unit.path == path, unit.identity?.hasPrefix(volume.identity) == true { return }
         if unit != nil {
             try await patiently { () async throws(StorageError) in
