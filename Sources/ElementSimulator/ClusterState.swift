@@ -130,8 +130,11 @@ struct QoSPolicyRecord: Codable, Hashable {
 /// A clone that is being made, or was.
 struct CloneJob: Codable, Hashable {
     let handle: Int
-    let sourceID: Int
+    /// Another number by which the job is known.
     let cloneID: Int
+    let sourceID: Int
+    /// The volume that is made.
+    let volumeID: Int
     let createTime: UInt64
     var updateTime: UInt64
     /// When it is done; nil for one that runs for ever.

@@ -2,6 +2,14 @@ extension ElementCluster {
     static let cloneMethods: [String: Method] = [
         "CloneVolume": { (cluster, parameters) throws(ElementError) in try cluster.cloneVolume(&parameters) },
         "GetAsyncResult": { (cluster, parameters) throws(ElementError) in try cluster.asyncResult(&parameters) },
+        "CancelClone": { (cluster, parameters) throws(ElementError) in
+            let id: Int = try parameters.required("cloneID")
+            guard let job = cluster.state.jobs.values.first(where: { $0.cloneID == id && !$0.isComplete }) else {
+                throw .noClone(id)
+            }
+            cluster.end(job, with: .cancelled(id), at: cluster.now)
+            return [:]
+        },
         "ListAsyncResults": { (cluster, parameters) throws(ElementError) in
             let types: [String]? = try parameters.optional("asyncResultTypes")
             let known = ["BulkVolume", "Clone", "DriveRemoval", "RtfiPendingNode"]
@@ -38,13 +46,14 @@ extension ElementCluster {
             status: .creating)
         changes.append(.copy(from: data.id, to: clone.dataID, size: size))
         let job = CloneJob(
-            handle: state.takeID(), sourceID: source.volumeID, cloneID: clone.volumeID, createTime: now,
-            updateTime: now, dueTime: jobFault?.isEndless == true ? nil : time(after: configuration.cloneSeconds),
+            handle: state.takeID(), cloneID: state.takeID(), sourceID: source.volumeID, volumeID: clone.volumeID,
+            createTime: now, updateTime: now,
+            dueTime: jobFault?.isEndless == true ? nil : time(after: configuration.cloneSeconds),
             failure: jobFault?.error)
         state.jobs[job.handle] = job
         forgetOldJobs()
         return [
-            "asyncHandle": .integer(job.handle), "cloneID": .integer(clone.volumeID), "curve": limits.curveJSON,
+            "asyncHandle": .integer(job.handle), "cloneID": .integer(job.cloneID), "curve": limits.curveJSON,
             "volume": json(clone), "volumeID": .integer(clone.volumeID),
         ]
     }
@@ -55,9 +64,9 @@ extension ElementCluster {
         state.jobs[job.handle]?.updateTime = time
         state.jobs[job.handle]?.failure = failure
         if failure == nil {
-            state.volumes[job.cloneID]?.status = .active
+            state.volumes[job.volumeID]?.status = .active
         } else if removing {
-            purge(job.cloneID)
+            purge(job.volumeID)
         }
     }
 
@@ -82,7 +91,7 @@ extension ElementCluster {
             answer["error"] = failure.json
         } else {
             answer["result"] = [
-                "cloneID": .integer(job.cloneID), "message": "Clone complete.", "volumeID": .integer(job.cloneID),
+                "cloneID": .integer(job.cloneID), "message": "Clone complete.", "volumeID": .integer(job.volumeID),
             ]
         }
         if !keepsResult { state.jobs[handle] = nil }
@@ -96,7 +105,7 @@ extension ElementCluster {
             "data": [
                 "cloneID": .integer(job.cloneID),
                 "message": job.isComplete ? .string(job.failure?.message ?? "Clone complete.") : "Clone running.",
-                "volumeID": .integer(job.cloneID),
+                "volumeID": .integer(job.volumeID),
             ],
             "lastUpdateTime": Self.timestamp(job.updateTime), "resultType": "Clone",
             "success": .bool(job.isComplete && job.failure == nil),

@@ -39,6 +39,12 @@ extension ElementCluster {
                 from: parameters.optional("startInitiatorID"), limit: parameters.optional("limit"))
             return ["initiators": .array(page.map(cluster.json))]
         },
+        "ModifyInitiators": { (cluster, parameters) throws(ElementError) in
+            let wanted: [[String: JSONValue]] = try parameters.required("initiators")
+            var changed: [InitiatorRecord] = []
+            for values in wanted { changed.append(try cluster.modifyInitiator(values)) }
+            return ["initiators": .array(changed.map(cluster.json))]
+        },
         "DeleteInitiators": { (cluster, parameters) throws(ElementError) in
             let ids: [Int] = try parameters.required("initiators")
             for id in ids {
@@ -97,6 +103,26 @@ extension ElementCluster {
             made.append(initiator)
         }
         return ["initiators": .array(made.map(json))]
+    }
+
+    private mutating func modifyInitiator(_ values: [String: JSONValue]) throws(ElementError) -> InitiatorRecord {
+        var members = Parameters(values)
+        members.ignore("requireChap", "chapUsername", "initiatorSecret", "targetSecret", "virtualNetworkIDs")
+        let id: Int = try members.required("initiatorID")
+        guard var initiator = state.initiators[id] else { throw .noInitiator("\(id)") }
+        if let alias: String = try members.optional("alias") { initiator.alias = alias }
+        if let attributes = try checkAttributes(members.optional("attributes")) { initiator.attributes = attributes }
+        if let groupID: Int = try members.optional("volumeAccessGroupID") {
+            _ = try group(groupID)
+            for other in state.groups.keys { state.groups[other]?.initiatorIDs.removeAll { $0 == id } }
+            guard try group(groupID).initiatorIDs.count < limits.initiatorsPerGroup else {
+                throw .exceeded("Exceeded maximum number of Initiators per VolumeAccessGroup")
+            }
+            state.groups[groupID]?.initiatorIDs.append(id)
+        }
+        try members.finish()
+        state.initiators[id] = initiator
+        return initiator
     }
 
     private func json(_ initiator: InitiatorRecord) -> JSONValue {

@@ -16,6 +16,24 @@ extension ElementCluster {
             parameters.ignore("includeVirtualVolumes")
             return cluster.listStatistics { _ in true }
         },
+        "ListVolumeStatsByAccount": { (cluster, parameters) throws(ElementError) in
+            parameters.ignore("includeVirtualVolumes")
+            let accounts: [Int]? = try parameters.optional("accounts")
+            for id in accounts ?? [] { _ = try cluster.account(id) }
+            let volumes = cluster.state.volumes
+            return cluster.listStatistics { id in
+                guard let accounts, let volume = volumes[id] else { return true }
+                return accounts.contains(volume.accountID)
+            }
+        },
+        "ListVolumeStatsByVolumeAccessGroup": { (cluster, parameters) throws(ElementError) in
+            parameters.ignore("includeVirtualVolumes")
+            let ids: [Int]? = try parameters.optional("volumeAccessGroups")
+            for id in ids ?? [] { _ = try cluster.group(id) }
+            let groups = cluster.state.groups.values.filter { ids?.contains($0.volumeAccessGroupID) ?? true }
+            let members = Set(groups.flatMap(\.volumes))
+            return cluster.listStatistics { members.contains($0) }
+        },
         "ListISCSISessions": { (cluster, _) throws(ElementError) in ["sessions": []] },
         // Of the simulator only.
         "SimulatorSetVolumeLoad": { (cluster, parameters) throws(ElementError) in

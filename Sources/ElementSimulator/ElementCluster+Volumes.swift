@@ -187,7 +187,7 @@ extension ElementCluster {
     /// Deletes a volume until it is purged. A clone that is not finished never will be.
     private mutating func delete(_ id: Int) throws(ElementError) -> VolumeRecord {
         var volume = try volume(id)
-        for job in state.jobs.values where job.cloneID == id && !job.isComplete {
+        for job in state.jobs.values where job.volumeID == id && !job.isComplete {
             end(job, with: .noVolume(id), at: now, removing: false)
         }
         volume.status = .deleted

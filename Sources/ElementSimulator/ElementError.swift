@@ -62,6 +62,10 @@ extension ElementError {
     static func tooManyClones(_ limit: Int) -> ElementError {
         .init("xMaxClonesPerVolumeExceeded", "At most \(limit) clones of a volume are made at a time")
     }
+    // Assumed.
+    static func noClone(_ id: Int) -> ElementError { .init("xCloneIDDoesNotExist", "CloneID \(id) does not exist.") }
+    static func cancelled(_ id: Int) -> ElementError { .init("xCloneCancelled", "CloneID \(id) was cancelled") }
+
     static func notReady(_ why: String) -> ElementError { .init("xNotReadyForIO", why) }
     static func databaseUnreachable(_ why: String) -> ElementError { .init("xDBConnectionLoss", why) }
 

@@ -92,7 +92,7 @@ extension ClusterState {
         }
         let ids =
             Array(accounts.keys) + Array(volumes.keys) + Array(snapshots.keys) + Array(groups.keys)
-            + Array(initiators.keys) + Array(policies.keys) + Array(jobs.keys)
+            + Array(initiators.keys) + Array(policies.keys) + Array(jobs.keys) + jobs.values.map(\.cloneID)
         guard ids.allSatisfy({ $0 > 0 && $0 < nextID }), Set(ids).count == ids.count else {
             return "identifiers are used twice or are not given out"
         }
@@ -134,7 +134,7 @@ extension ClusterState {
             else { return "access group \(group.volumeAccessGroupID) has members that do not exist" }
         }
         for volume in volumes.values where volume.status == .creating {
-            guard jobs.values.contains(where: { $0.cloneID == volume.volumeID && !$0.isComplete }) else {
+            guard jobs.values.contains(where: { $0.volumeID == volume.volumeID && !$0.isComplete }) else {
                 return "volume \(volume.volumeID) is made by nobody"
             }
         }

@@ -172,7 +172,10 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         let luns = luns ?? "\(directory)/luns"
         try FileManager.default.createDirectory(
             atPath: luns, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-        let control = UInt16(tgt).map { TGTControl(port: $0) } ?? TGTControl(path: tgt)
+        // One that hangs does not hold up calls for long.
+        let deadline = Duration.seconds(5)
+        let control =
+            UInt16(tgt).map { TGTControl(port: $0, deadline: deadline) } ?? TGTControl(path: tgt, deadline: deadline)
         return try await TGTVolumes.open(directory: FilePath(luns), control: control)
     }
 

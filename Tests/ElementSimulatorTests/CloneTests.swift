@@ -44,13 +44,27 @@ struct CloneTests {
         #expect(result["status"] == "complete")
         #expect(result["error"]?["name"] == "xVolumeFull")
         #expect(result["result"] == nil)
-        let failed = try TestCluster.number(failing["cloneID"])
+        let failed = try TestCluster.number(failing["volumeID"])
         #expect(test.error("DeleteVolume", ["volumeID": .integer(failed)]) == "xVolumeIDDoesNotExist")
         let handle = try #require(endless["asyncHandle"])
         #expect(try test.call("GetAsyncResult", ["asyncHandle": handle])["status"] == "running")
-        _ = try test.call("DeleteVolume", ["volumeID": try #require(endless["cloneID"])])
+        _ = try test.call("DeleteVolume", ["volumeID": try #require(endless["volumeID"])])
         #expect(try test.call("GetAsyncResult", ["asyncHandle": handle])["error"]?["name"] == "xVolumeIDDoesNotExist")
         #expect(test.cluster.state.fault == nil)
+    }
+
+    @Test("A clone that is cancelled leaves no volume")
+    func cancel() throws {
+        var test = TestCluster { $0.cloneSeconds = 10 }
+        let source = try test.createVolume(of: test.addAccount())
+        let clone = try test.call("CloneVolume", ["volumeID": .integer(source), "name": "clone"])
+        let cloneID = try #require(clone["cloneID"])
+        #expect(cloneID != clone["volumeID"])
+        _ = try test.call("CancelClone", ["cloneID": cloneID])
+        #expect(test.error("CancelClone", ["cloneID": cloneID]) == "xCloneIDDoesNotExist")
+        let result = try test.call("GetAsyncResult", ["asyncHandle": try #require(clone["asyncHandle"])])
+        #expect(result["error"]?["name"] == "xCloneCancelled")
+        #expect(test.cluster.state.volumes.keys.sorted() == [source])
     }
 
     @Test("A snapshot keeps size and bytes; rolling back puts them in place again and can save what was there")
