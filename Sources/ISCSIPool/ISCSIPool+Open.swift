@@ -136,6 +136,8 @@
             guard mark.phase == .ready || isOurs else {
                 throw failure(.busy, what, name, "it is being deleted")
             }
+            // Who copies it looks who is logged in after it has said so.
+            guard current.isReady else { throw failure(.busy, what, name, "it is being copied") }
             if mark.isReverting == true { throw failure(.busy, what, name, "it is being reverted") }
             return current
         }
@@ -203,7 +205,9 @@
             try await checkSessions(of: unit, what, name, own: 0)
         }
 
-        private func checkSessions(
+        /// Throws `busy`, naming them, while anybody is logged in but sessions of this host, as many as there are
+        /// `own`.
+        func checkSessions(
             of unit: LUN, _ what: String, _ name: String, own: Int
         ) async throws(StorageError) {
             let end = ContinuousClock.now + Self.patience
@@ -237,7 +241,13 @@
             options.willConnect = { () async throws(StorageError) in
                 _ = try await provisioner.access(to: unit, for: initiator)
             }
-            return try await ISCSIVolume.open(target, lun: lun, options: options)
+            do throws(StorageError) {
+                return try await ISCSIVolume.open(target, lun: lun, options: options)
+            } catch {
+                // Nobody may be let in since a moment ago.
+                _ = try await provisioner.access(to: unit, for: initiator)
+                throw error
+            }
         }
 
         /// The target of a unit, with what this host logs in with.

@@ -67,6 +67,9 @@
         func grow(_ unit: LUN, to size: UInt64, _ name: String) async throws(StorageError) -> LUN {
             let what = "resize volume"
             let extra = size - min(size, unit.size)
+            if !provisioner.profile.growsInUse {
+                try await checkSessions(of: unit, what, name, own: attachments.count(unit.id))
+            }
             try await checkRoom(Provisioned(bytes: extra), for: nil, what, of: name)
             let grown = try await recording("resize", of: name) { (ticket) async throws(StorageError) in
                 let begun = try await begin(unit, ticket, what) { $0.promisedBytes = extra }

@@ -93,7 +93,7 @@
         public var qos: QoSPolicy?
         /// What the pool knows of it; nil for what is not ours.
         public var mark: LUNMark?
-        /// Whether it can be used. A clone that is still being copied cannot.
+        /// Whether it can be used. One that is just being copied, from or to, cannot.
         public var isReady: Bool
         /// What else the array tells people of it.
         public var details: [VolumeDescription.Detail]

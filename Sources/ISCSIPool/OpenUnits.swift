@@ -68,6 +68,11 @@
             entries.withLock { entries in entries[id].map { $0.hasWriter || $0.readerCount > 0 } ?? false }
         }
 
+        /// How often this process has the unit open.
+        func count(_ id: LUN.ID) -> Int {
+            entries.withLock { entries in entries[id].map { ($0.hasWriter ? 1 : 0) + $0.readerCount } ?? 0 }
+        }
+
         /// Whether this process has the unit open, or opens it, to read.
         func isShared(_ id: LUN.ID) -> Bool {
             entries.withLock { entries in entries[id].map { $0.readerCount > 0 } ?? false }

@@ -40,8 +40,8 @@
                     return (snapshot, false)
                 }
                 snapshot.copier = try self.thisProcess(what, id)
-                state[id]?.snapshots.append(snapshot)
                 try await self.freeze(id, what, &state, isQuiet: isQuiet)
+                state[id]?.snapshots.append(snapshot)
                 return (snapshot, true)
             }
             if !begun.1 { return describe(begun.0, of: id) }
@@ -104,8 +104,8 @@
                 }
                 clone.phase = .making
                 clone.copier = try self.thisProcess(what, source)
-                state[id] = clone
                 if snapshot == nil { try await self.freeze(source, what, &state, isQuiet: isQuiet) }
+                state[id] = clone
                 return (clone, file, true)
             }
             if !needsCopy { return await describe(clone, try await current()) }
@@ -164,24 +164,31 @@
             if let copier = unit.copier, unit.isFrozen {
                 throw failure(.busy, what, id, "\(copier) copies it")
             }
-            let name = state.targetName(id)
-            guard let target = try await servedIfRunning().first(where: { $0.name == name }) else {
-                state[id]?.copier = try thisProcess(what, id)
-                return
+            // It may have lost its session just now, and be about to log in again.
+            if let holder = unit.mark.holder, !TGTState.isGone(holder.process) {
+                throw inUse(id, what, "\(holder.process), initiator \(holder.initiator)")
             }
+            let name = state.targetName(id)
+            let target = try await servedIfRunning().first { $0.name == name }
             state[id]?.copier = try thisProcess(what, id)
+            guard let target else { return }
             // Written first: who dies now leaves a unit that lets nobody in, until it is found.
             try await store.save(state)
-            try await shut(target)
-            let connections = try await control.connections(target: target.number)
-            guard connections.isEmpty else {
+            do throws(StorageError) {
+                try await shut(target)
+                if let connection = try await control.connections(target: target.number).first {
+                    throw inUse(id, what, connection.initiator)
+                }
+            } catch {
                 state[id]?.copier = nil
                 try await store.save(state)
-                try await serve(state)
-                throw failure(
-                    .busy, what, id,
-                    "\(connections[0].initiator) is logged in, and its file system has no shared blocks")
+                try? await serve(state)
+                throw error
             }
+        }
+
+        private func inUse(_ id: LUN.ID, _ what: String, _ user: String) -> StorageError {
+            failure(.busy, what, id, "\(user) uses it, and its file system has no shared blocks")
         }
 
         private func thisProcess(_ what: String, _ id: LUN.ID) throws(StorageError) -> ProcessIdentity {

@@ -163,7 +163,7 @@
                 id: unit.id, name: unit.mark.name,
                 path: ISCSIPath(target: state.targetName(unit.id), lun: TGTState.unitNumber), size: unit.size,
                 allocatedSize: unit.isDevice ? unit.size : status?.allocatedSize, qos: unit.qos, mark: unit.mark,
-                isReady: unit.phase == .ready,
+                isReady: unit.phase == .ready && !unit.isFrozen,
                 details: [VolumeDescription.Detail("backing file", store.path(of: unit.file))])
         }
 

@@ -196,12 +196,19 @@
         func shareBlocks(of source: String, as file: String, size: UInt64) async throws(StorageError) -> Bool {
             try await attempt("copy unit", file) { () async throws(SystemError) in
                 let original = try await directory.open(source, inFolder: folder, [])
-                defer { Task { try? await original.close() } }
-                let copy = try await directory.open(file, inFolder: folder, [.write, .create, .truncate])
+                let copy: File
+                do throws(SystemError) {
+                    copy = try await directory.open(file, inFolder: folder, [.write, .create, .truncate])
+                } catch {
+                    try? await original.close()
+                    throw error
+                }
                 do throws(SystemError) {
                     do throws(SystemError) {
                         try await copy.shareBlocks(of: original)
+                        try await original.close()
                     } catch {
+                        try? await original.close()
                         let cannot: [Errno] = [
                             .notSupported, .improperLink, .invalidArgument, .inappropriateIOCTLForDevice,
                         ]

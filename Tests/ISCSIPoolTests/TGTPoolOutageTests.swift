@@ -90,7 +90,13 @@
             let volume = try await first.openVolume(VolumeReference("v"), mode: .exclusive)
             try await volume.fill(1, 0..<Self.size)
             let refusal = await failure { _ = try await second.createSnapshot("s", of: "v") }
-            if let refusal { #expect(refusal.code == .busy) }
+            if let refusal {
+                #expect(refusal.code == .busy)
+                #expect(refusal.why.contains(first.options.initiatorName))
+            }
+            // What was refused leaves nothing, and the unit lets its users in.
+            let state = try await test.provisioner().current()
+            #expect(state.units.allSatisfy { $0.copier == nil && ($0.snapshots.isEmpty || refusal == nil) })
             // The one who writes can always.
             _ = try await first.createSnapshot("t", of: "v")
             try await volume.fill(2, 0..<Self.size)

@@ -249,6 +249,34 @@
             #expect(try await again.store.ownFiles() == [state.units[0].file])
         }
 
+        @Test("A volume that a hypervisor has logged in to is neither grown nor deleted under it")
+        func hypervisor() async throws {
+            let pool = try await test.open()
+            try await volume("v", in: pool)
+            let (path, access) = try await pool.access(to: "v")
+            let hypervisor = try await ISCSIVolume.open(
+                ISCSITarget(
+                    portals: access.portals, name: path.target, initiatorName: pool.options.initiatorName,
+                    credentials: access.credentials), lun: path.lun)
+            for body in [
+                { try await pool.resizeVolume("v", to: 2 * Self.size, allowShrink: false) },
+                { try await pool.deleteVolume("v", policy: .refuse) },
+                { _ = try await pool.openVolume(VolumeReference("v"), mode: .exclusive) },
+            ] as [@Sendable () async throws -> Void] {
+                let error = await failure(body)
+                #expect(error?.code == .busy)
+                #expect(error?.why.contains(pool.options.initiatorName) == true)
+            }
+            try await hypervisor.fill(1, 0..<4096)
+            try await hypervisor.close()
+            try await pool.resizeVolume("v", to: 2 * Self.size, allowShrink: false)
+            let opened = try await pool.openVolume(VolumeReference("v"), mode: .exclusive)
+            #expect(opened.geometry.size == 2 * Self.size)
+            try await pool.resizeVolume("v", to: 3 * Self.size, allowShrink: false)
+            #expect(opened.geometry.size == 3 * Self.size)
+            try await opened.close()
+        }
+
         @Test("An image has a unit for all that it can be, and the snapshot reserve, which counts; it grows with both")
         func image() async throws {
             let pool = try await test.open { $0.snapshotReserve = 20 }
