@@ -191,9 +191,12 @@ let package = Package(
         tests(
             "ISCSIPoolTests",
             [
-                "TGTControl", "StorageConformance", "BlockStorage", "IORuntime", systemPackage,
+                "TGTControl", "StorageConformance", "BlockStorage", "IORuntime", systemPackage, logging,
                 .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
                 .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
+                .target(name: "ElementSimulator", condition: .when(traits: ["ISCSI"])),
+                .product(
+                    name: "ServiceLifecycle", package: "swift-service-lifecycle", condition: .when(traits: ["ISCSI"])),
             ]),
         tests(
             "ElementAPITests",

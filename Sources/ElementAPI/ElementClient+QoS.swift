@@ -57,7 +57,7 @@
 
     extension ElementQoS {
         /// Whether both ask for the same, whatever the array computed for them.
-        func isSame(as other: ElementQoS) -> Bool {
+        public func isSame(as other: ElementQoS) -> Bool {
             minIOPS == other.minIOPS && maxIOPS == other.maxIOPS && burstIOPS == other.burstIOPS
         }
     }

@@ -60,8 +60,11 @@
                 return try await exchange(method, parameters, version, within: time)
             } catch {
                 // Another version of the software runs there now: the next request asks which.
-                if case .refused(let refusal) = error, refusal.isOne(of: ["xunknownapiversion"]) {
+                switch error {
+                case .refused(let refusal) where refusal.isOne(of: ["xunknownapiversion"]):
                     state.withLock { $0.version = nil }
+                case .failed(let error) where error.code == .notSupported: state.withLock { $0.version = nil }
+                default: break
                 }
                 throw error
             }

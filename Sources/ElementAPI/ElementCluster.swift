@@ -83,6 +83,9 @@
         /// Of CHAP, in characters.
         public var secretLengthMin: UInt64?
         public var secretLengthMax: UInt64?
+
+        /// Of an array that says nothing.
+        public init() {}
     }
 
     /// What a volume does. Rates cover the last half second.

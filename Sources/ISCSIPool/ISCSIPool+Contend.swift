@@ -73,11 +73,9 @@
                 try check(beside: settled + others.pending)
                 return false
             } catch {
-                try check(beside: settled)
-                let isFirst = !census.units.contains { other in
-                    other.id < unit.id && census.provisioned(other).pending != Provisioned()
-                }
-                guard isFirst else { throw error }
+                // Who is younger goes away where there is no room for both, or has got it.
+                let older = census.units.filter { $0.id < unit.id }
+                try check(beside: older.reduce(settled) { $0 + census.provisioned($1).pending })
                 return true
             }
         }

@@ -21,7 +21,7 @@ struct ElementLocation: Equatable, Sendable {
     enum Access: Equatable, Sendable {
         /// Whoever has the CHAP secrets of the account.
         case account
-        /// The initiators of a volume access group, without CHAP: this one, or one that is named after the cluster.
+        /// The initiators of a volume access group, without CHAP: this one, or one that has the account's name.
         case group(String?)
     }
 
@@ -33,8 +33,8 @@ struct ElementLocation: Equatable, Sendable {
     /// A cluster administrator.
     var user: String
     var trust: Trust
-    /// Of the array, which owns the volumes; nil for one that is named after the pool.
-    var account: String?
+    /// Of the array, which owns the volumes: those of one account are one pool.
+    var account: String
     var access: Access
     /// What a volume gets where nothing else is said.
     var defaultMinIOPS: UInt64
@@ -53,6 +53,7 @@ struct ElementLocation: Equatable, Sendable {
         "svip", "user", "ca", "fingerprint", "transport", "account", "access", "access-group", "default-min-iops",
         "default-max-iops", "burst-factor", "lowest-iops", "highest-iops", "minIops", "maxIops", "burstIops",
     ]
+    static let usualAccount = "sluice"
     /// What CloudStack's plugin takes where a key is blank.
     static let usualMinIOPS: UInt64 = 100
     static let usualMaxIOPS: UInt64 = 15_000
@@ -77,8 +78,8 @@ struct ElementLocation: Equatable, Sendable {
         else { throw Self.failure("it needs one cluster administrator: user=NAME") }
         self.user = user
         trust = try Self.trust(url)
-        account = url.parameters["account"]
-        guard account.map(Self.isName) ?? true else { throw Self.failure("'account' has 1 to 64 characters") }
+        account = url.parameters["account"] ?? Self.usualAccount
+        guard Self.isName(account) else { throw Self.failure("'account' has 1 to 64 characters") }
         access = try Self.access(url)
         lowestIOPS = try Self.number("lowest-iops", of: url, in: 1...15_000)
         highestIOPS = try Self.number("highest-iops", of: url, in: 100...200_000)

@@ -71,9 +71,11 @@ extension ConformanceTest {
         ConformanceTest("data/grow", "Growing keeps the data and adds zeros.") { context in
             let (name, filled) = try await context.createFilled()
             var model = filled
-            for newSize in [context.size + 64 << 10, context.size * 3] {
-                try await context.pool.resizeVolume(name, to: newSize, allowShrink: false)
-                try expectEqual(try await context.pool.describeVolume(name).virtualSize, newSize, "described size")
+            for wanted in [context.size + 64 << 10, context.size * 3] {
+                try await context.pool.resizeVolume(name, to: wanted, allowShrink: false)
+                // Arrays round sizes up.
+                let newSize = try await context.pool.describeVolume(name).virtualSize
+                try expect(newSize >= wanted && newSize - wanted <= 1 << 20, "\(wanted) bytes became \(newSize)")
                 model.grow(to: newSize)
                 try await context.verify(VolumeReference(name), model, "after growing to \(newSize)")
                 try await context.with(VolumeReference(name), .exclusive) { try await model.mutate($0, operations: 20) }

@@ -16,20 +16,20 @@ import Testing
         #expect(location.host == "10.0.0.5" && location.port == 443 && location.user == "admin")
         #expect(location.portals.isEmpty && location.trust == .system && location.access == .account)
         #expect(location.defaultMinIOPS == 100 && location.defaultMaxIOPS == 15_000 && location.burstFactor == 1.5)
-        #expect(location.account == nil && location.shared == nil)
+        #expect(location.account == "sluice" && location.shared == nil)
         #expect(location.lowestIOPS == nil && location.highestIOPS == nil)
     }
 
     @Test("every parameter is understood")
     func all() throws {
         let location = try location(
-            "element://[fd00::5]:8443?svip=10.1.0.5:3261,[fd01::5]&user=admin&ca=%2Fetc%2Farray.pem&account=sluice"
+            "element://[fd00::5]:8443?svip=10.1.0.5:3261,[fd01::5]&user=admin&ca=%2Fetc%2Farray.pem&account=cloud"
                 + "&access=group&access-group=hosts&default-min-iops=50&default-max-iops=200000&burst-factor=2"
                 + "&lowest-iops=50&highest-iops=200000&deadline=5")
         #expect(location.host == "fd00::5" && location.port == 8443)
         #expect(location.portals.map(\.description) == ["10.1.0.5:3261", "[fd01::5]"])
         #expect(location.trust == .authorities("/etc/array.pem") && location.access == .group("hosts"))
-        #expect(location.account == "sluice" && location.burstFactor == 2)
+        #expect(location.account == "cloud" && location.burstFactor == 2)
         #expect(location.defaultMinIOPS == 50 && location.defaultMaxIOPS == 200_000)
         let pinned = try self.location("element://a?user=b&fingerprint=\(String(repeating: "0a", count: 32))")
         #expect(pinned.trust == .certificate(String(repeating: "0A", count: 32)))
@@ -84,7 +84,7 @@ import Testing
         #expect(!"\(url)".contains("ss:w"))
         #expect(
             "\(url)" == "element://10.0.0.5?burst-factor=2&default-max-iops=300&default-min-iops=200"
-                + "&svip=10.1.0.5%3A3260&user=admin")
+                + "&svip=10.1.0.5:3260&user=admin")
         // It is read back as the same.
         #expect(try PoolURL.parse("\(url)").url == url)
         let location = try ElementLocation(url)
