@@ -93,7 +93,7 @@ extension ClusterState {
         let ids =
             Array(accounts.keys) + Array(volumes.keys) + Array(snapshots.keys) + Array(groups.keys)
             + Array(initiators.keys) + Array(policies.keys) + Array(jobs.keys) + jobs.values.map(\.cloneID)
-        guard ids.allSatisfy({ $0 > 0 && $0 < nextID }), Set(ids).count == ids.count else {
+        guard nextID <= Int(Int32.max), ids.allSatisfy({ $0 > 0 && $0 < nextID }), Set(ids).count == ids.count else {
             return "identifiers are used twice or are not given out"
         }
         guard accounts.allSatisfy({ $0.key == $0.value.accountID }),
@@ -105,7 +105,7 @@ extension ClusterState {
         else { return "identifiers differ" }
         for volume in volumes.values {
             guard accounts[volume.accountID] != nil else { return "volume \(volume.volumeID) has no account" }
-            guard volume.totalSize > 0, volume.totalSize % (1 << 20) == 0, volume.generation > 0 else {
+            guard Self.isPossible(volume.totalSize), (1...1_000_000_000).contains(volume.generation) else {
                 return "volume \(volume.volumeID) has an impossible size"
             }
             guard volume.qos.isPossible else { return "volume \(volume.volumeID) has an impossible policy" }
@@ -121,9 +121,16 @@ extension ClusterState {
         }
         guard Set(accounts.values.map(\.username)).count == accounts.count else { return "accounts share a name" }
         guard Set(initiators.values.map(\.name)).count == initiators.count else { return "initiators share a name" }
-        for snapshot in snapshots.values where volumes[snapshot.volumeID] == nil {
-            return "snapshot \(snapshot.snapshotID) has no volume"
+        for snapshot in snapshots.values {
+            guard volumes[snapshot.volumeID] != nil else { return "snapshot \(snapshot.snapshotID) has no volume" }
+            guard Self.isPossible(snapshot.totalSize) else {
+                return "snapshot \(snapshot.snapshotID) has an impossible size"
+            }
         }
+        guard defaultQoS.isPossible, policies.values.allSatisfy(\.qos.isPossible) else {
+            return "a policy is impossible"
+        }
+        guard volumes.count <= 1_000_000 else { return "there are \(volumes.count) volumes" }
         for group in groups.values {
             let members = group.volumes + group.deletedVolumes
             guard Set(members).count == members.count,
@@ -139,6 +146,11 @@ extension ClusterState {
             }
         }
         return nil
+    }
+
+    /// Some thousand times what the array allows.
+    private static func isPossible(_ size: Int) -> Bool {
+        (1...1 << 43).contains(size) && size.isMultiple(of: 1 << 20)
     }
 
     /// What must be kept of the volumes' bytes.

@@ -121,7 +121,7 @@ struct VolumeUsage: Sendable {
             if entries[id] == nil {
                 entries[id] = Entry(volume.qos, time: now)
             } else {
-                advance(to: now)
+                advance(id, to: now)
                 entries[id]?.qos = volume.qos
                 if let credit = entries[id]?.credit { entries[id]?.credit = credit }
             }
@@ -141,7 +141,7 @@ struct VolumeUsage: Sendable {
     }
 
     mutating func restore(_ credit: Int64, of volume: Int) {
-        entries[volume]?.credit = Double(credit) / Double(CostCurve.unit)
+        entries[volume]?.credit = Double(max(0, credit)) / Double(CostCurve.unit)
     }
 
     /// Sets the load of a volume from now on; nil for none.
@@ -169,37 +169,44 @@ struct VolumeUsage: Sendable {
     /// Books what is idle or has a load that was set: that gets what its policy allows, at most the burst it has saved
     /// beyond its maximum.
     mutating func advance(to now: UInt64) {
-        for (id, var entry) in entries {
-            guard let load = entry.load else {
-                if entry.counters == nil { _ = entry.book(0, until: now) }
-                entries[id] = entry
-                continue
-            }
-            entry.time = max(entry.time, now - min(now, Self.longestHistory * Self.window))
-            let weight = Double(CostCurve.element.cost(of: UInt64(max(0, load.size)))) / Double(CostCurve.unit)
-            while now >= entry.time, now - entry.time >= Self.window {
-                let granted = entry.book(load.iops / 2 * weight, until: entry.time + Self.window)
-                var done = VolumeCounters()
-                done.readOperations = Int((granted / weight).rounded(.down))
-                done.readBytes = done.readOperations * load.size
-                entry.activity.add(done, seconds: 0.5)
-            }
-            entries[id] = entry
-        }
+        for id in entries.keys { advance(id, to: now) }
         peakIOPS = max(peakIOPS, total.iops)
+    }
+
+    private mutating func advance(_ id: Int, to now: UInt64) {
+        guard var entry = entries[id] else { return }
+        defer { entries[id] = entry }
+        guard let load = entry.load else {
+            if entry.counters == nil { _ = entry.book(0, until: now) }
+            return
+        }
+        entry.time = max(entry.time, now - min(now, Self.longestHistory * Self.window))
+        let weight = Double(CostCurve.element.cost(of: UInt64(max(0, load.size)))) / Double(CostCurve.unit)
+        while now >= entry.time, now - entry.time >= Self.window {
+            let granted = entry.book(load.iops / 2 * weight, until: entry.time + Self.window)
+            var done = VolumeCounters()
+            done.readOperations = Int((granted / weight).rounded(.down))
+            done.readBytes = done.readOperations * load.size
+            entry.activity.add(done, seconds: 0.5)
+        }
     }
 }
 
 extension VolumeUsage.Activity {
     mutating func add(_ done: VolumeCounters, seconds: Double) {
-        iops = Int(Double(done.operations) / seconds)
+        iops = Self.rate(Double(done.operations), seconds)
         averageSize = done.operations > 0 ? done.bytes / done.operations : 0
-        normalisedIOPS = Int(done.normalisedOperations / seconds)
+        normalisedIOPS = Self.rate(done.normalisedOperations, seconds)
         operations += done.operations
         readOperations += done.readOperations
         writeOperations += done.writeOperations
         readBytes += done.readBytes
         writtenBytes += done.writtenBytes
+    }
+
+    /// A second's worth, as far as that is one that can be.
+    private static func rate(_ operations: Double, _ seconds: Double) -> Int {
+        Int(min(operations / max(seconds, 1e-3), 1e12))
     }
 
     mutating func becomeIdle() { (iops, averageSize, normalisedIOPS) = (0, 0, 0) }

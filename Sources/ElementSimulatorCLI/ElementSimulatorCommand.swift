@@ -124,7 +124,7 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         do {
             try await serve(logger)
         } catch let error as StorageError {
-            FileHandle.standardError.write(Data("error: \(error)\n".utf8))
+            try? FileHandle.standardError.write(contentsOf: Data("error: \(error)\n".utf8))
             throw ExitCode.failure
         }
     }
@@ -156,7 +156,8 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
                 array, user: user, password: password, host: host, port: port, certificate: pair, logger: logger)
             services.append(
                 try server.service { port in
-                    FileHandle.standardOutput.write(Data("\(scheme)://\(host):\(port)/json-rpc/\n".utf8))
+                    let line = Data("\(scheme)://\(host):\(port)/json-rpc/\n".utf8)
+                    try? FileHandle.standardOutput.write(contentsOf: line)
                 })
         }
         var group = ServiceGroupConfiguration(

@@ -62,6 +62,53 @@ struct RandomCallsTests {
         return calls[Int.random(in: 0..<calls.count, using: &generator)]
     }
 
+    @Test("A state in which anything was changed is refused, or works", arguments: 0..<4 as Range<UInt64>)
+    func changedStates(seed: UInt64) throws {
+        var generator = SeededGenerator(seed: seed)
+        var test = TestCluster(seed: seed)
+        for _ in 0..<150 {
+            let (method, parameters) = call(&generator, test.cluster.state)
+            _ = test.error(method, parameters)
+        }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let bytes = Array(try encoder.encode(StateFile.Contents(state: test.cluster.state, credits: [:])))
+        let numbers = bytes.indices.filter { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[$0]) }
+        var refused = 0
+        for _ in 0..<200 {
+            var changed = bytes
+            let index = numbers.randomElement(using: &generator) ?? 0
+            switch Int.random(in: 0..<3, using: &generator) {
+            case 0: changed[index] = UInt8.random(in: UInt8(ascii: "0")...UInt8(ascii: "9"), using: &generator)
+            case 1:
+                let texts = ["-", "9223372036854775807", "0", "1e9", "\"\"", "null"]
+                changed.replaceSubrange(index...index, with: Array((texts.randomElement(using: &generator) ?? "").utf8))
+            default:
+                let index = Int.random(in: changed.indices, using: &generator)
+                changed[index] = UInt8.random(in: .min ... .max, using: &generator)
+            }
+            guard let contents = try? JSONDecoder().decode(StateFile.Contents.self, from: Data(changed)),
+                contents.state.fault == nil
+            else {
+                refused += 1
+                continue
+            }
+            var other = TestCluster(seed: seed)
+            other.cluster = ElementCluster(
+                test.cluster.configuration, state: contents.state, credits: contents.credits, now: test.now)
+            other.now = test.now
+            for _ in 0..<10 {
+                let (method, parameters) = call(&generator, other.cluster.state)
+                _ = other.error(method, parameters)
+            }
+            for method in ["ListVolumes", "ListVolumeStats", "ListSnapshots", "GetClusterCapacity"] {
+                _ = try other.call(method)
+            }
+            #expect(other.cluster.state.fault == nil)
+        }
+        #expect(refused > 20)
+    }
+
     @Test(
         "Whatever is called, the state holds together, and is the same after it was saved",
         arguments: 0..<12 as Range<UInt64>)
