@@ -98,15 +98,7 @@
 
         /// Makes a unit that is complete, and has the right to its name, visible.
         func publish(_ unit: LUN) async throws(StorageError) {
-            guard let mark = unit.mark else { return }
-            var ready = mark
-            ready.phase = .ready
-            ready.newName = nil
-            (ready.ticket, ready.process, ready.host) = (nil, nil, nil)
-            let (id, change) = (unit.id, LUNChange(mark: ready, expected: .some(mark)))
-            try await uncancelled { () async throws(StorageError) in
-                _ = try await self.provisioner.change(id, change)
-            }
+            try await finish(unit) { $0.phase = .ready }
         }
 
         /// Marks a volume for what is about to be done to it, under a ticket that an intent has. What another host is
@@ -117,13 +109,29 @@
             guard let old = unit.mark else {
                 throw failure(.invalidArgument, what, unit.name, "it was put there by something else: adopt it first")
             }
-            let current = try await settled(unit, old, what)
-            guard let mark = current.mark else { return current }
-            var new = mark
-            change(&new)
-            sign(&new, ticket)
-            _ = try new.text()
-            return try await provisioner.change(current.id, LUNChange(mark: new, expected: .some(mark)))
+            var turn = 0
+            while true {
+                let current = try await settled(unit, old, what)
+                guard let mark = current.mark else { return current }
+                var new = mark
+                change(&new)
+                sign(&new, ticket)
+                _ = try new.text()
+                do throws(StorageError) {
+                    return try await provisioner.change(current.id, LUNChange(mark: new, expected: .some(mark)))
+                } catch {
+                    // Somebody attaches or detaches it, or has begun something else.
+                    guard error.code == .conflict, turn < 100, !Task.isCancelled else { throw error }
+                }
+                turn += 1
+                await Self.pause(turn)
+            }
+        }
+
+        /// Waits a little before what was in the way is looked at again, longer from turn to turn.
+        static func pause(_ turn: Int) async {
+            let most = 8 << min(max(turn, 0), 6)
+            await IOExecutor.sleep(for: .milliseconds(Int.random(in: most / 2...most)))
         }
 
         /// The unit when nobody is at work on it.
@@ -131,7 +139,10 @@
             _ unit: LUN, _ mark: LUNMark, _ what: String
         ) async throws(StorageError) -> LUN {
             let end = ContinuousClock.now + options.deadline
-            var unit = unit
+            guard var unit = try await provisioner.unit(unit.id) else {
+                throw failure(.notFound, what, mark.name, "it was removed at this moment")
+            }
+            var turn = 0
             while unit.mark?.ticket != nil {
                 let who = unit.mark?.process
                 if let mark = unit.mark, isAbandoned(mark) {
@@ -140,7 +151,8 @@
                     throw failure(
                         .busy, what, mark.name, "another operation on it is under way\(who.map { ": \($0)" } ?? "")")
                 } else {
-                    await IOExecutor.sleep(for: .milliseconds(10))
+                    turn += 1
+                    await Self.pause(turn)
                 }
                 guard let now = try await provisioner.unit(unit.id), now.mark?.name == mark.name,
                     now.mark?.phase != .building
@@ -159,18 +171,32 @@
         func finish(
             _ unit: LUN, with: LUNChange = LUNChange(), _ change: (inout LUNMark) -> Void = { _ in }
         ) async throws(StorageError) -> LUN {
-            guard let mark = unit.mark else { return unit }
-            var new = mark
-            change(&new)
-            (new.ticket, new.process, new.host, new.newName) = (nil, nil, nil, nil)
-            (new.promisedBytes, new.promisedIOPS, new.isReverting) = (nil, nil, nil)
-            var whole = with
-            whole.mark = new
-            whole.expected = .some(mark)
-            let (id, final) = (unit.id, whole)
-            return try await uncancelled { () async throws(StorageError) in
-                try await self.provisioner.change(id, final)
+            var current = unit
+            for turn in 1...100 {
+                guard let mark = current.mark, mark.ticket == unit.mark?.ticket else { break }
+                var new = mark
+                change(&new)
+                (new.ticket, new.process, new.host, new.newName) = (nil, nil, nil, nil)
+                (new.promisedBytes, new.promisedIOPS, new.isReverting) = (nil, nil, nil)
+                var whole = with
+                whole.mark = new
+                whole.expected = .some(mark)
+                let (id, final) = (unit.id, whole)
+                do throws(StorageError) {
+                    return try await uncancelled { () async throws(StorageError) in
+                        try await self.provisioner.change(id, final)
+                    }
+                } catch {
+                    // Somebody attaches or detaches it at this moment.
+                    if error.code != .conflict { throw error }
+                }
+                await Self.pause(turn)
+                let now = try await uncancelled { () async throws(StorageError) in try await self.provisioner.unit(id) }
+                guard let now else { break }
+                current = now
             }
+            throw failure(
+                .conflict, "change volume", unit.mark?.name ?? unit.name, "another host has changed it at this moment")
         }
     }
 #endif

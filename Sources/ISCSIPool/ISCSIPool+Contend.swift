@@ -17,6 +17,7 @@
             _ unit: LUN, for name: String?, _ what: String, of volume: String
         ) async throws(StorageError) {
             let end = ContinuousClock.now + options.deadline
+            var turn = 0
             while true {
                 let census = try await census()
                 let waitsForName = try waits(unit, for: name, census)
@@ -26,7 +27,8 @@
                 guard ContinuousClock.now < end, !Task.isCancelled else {
                     throw failure(.busy, what, volume, "another host wants the same, and does not come to an end")
                 }
-                await IOExecutor.sleep(for: .milliseconds(Int.random(in: 5...25)))
+                turn += 1
+                await Self.pause(turn)
             }
         }
 

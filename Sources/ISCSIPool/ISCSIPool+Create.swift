@@ -27,6 +27,7 @@
         ) async throws(StorageError) -> VolumeDescription {
             try await names.withName(name) { () async throws(StorageError) in
                 let end = ContinuousClock.now + options.deadline
+                var turn = 0
                 while true {
                     if try await findIfPresent(name) != nil {
                         let existing = try await describeVolume(name)
@@ -42,7 +43,8 @@
                         let isThere = try await findIfPresent(name) != nil
                         if !isThere, error.code == .quotaExceeded || ContinuousClock.now > end { throw error }
                     }
-                    await IOExecutor.sleep(for: .milliseconds(Int.random(in: 5...50)))
+                    turn += 1
+                    await Self.pause(turn)
                 }
             }
         }

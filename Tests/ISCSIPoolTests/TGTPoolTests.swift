@@ -249,6 +249,27 @@
             #expect(try await again.store.ownFiles() == [state.units[0].file])
         }
 
+        @Test("Attachments and operations at once do not disturb each other")
+        func atOnce() async throws {
+            let (first, second) = (try await test.open(), try await test.open(host: "host-b"))
+            try await volume("v", in: first)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for _ in 0..<10 {
+                        try await first.openVolume(VolumeReference("v"), mode: .exclusive).close()
+                    }
+                }
+                group.addTask {
+                    for index in 1...10 as ClosedRange<UInt64> {
+                        try await second.setQoS(QoSPolicy(maxIOPS: index), of: "v")
+                    }
+                }
+            }
+            let unit = try await first.findManaged("v", "test")
+            #expect(unit.mark?.holder == nil && unit.mark?.ticket == nil)
+            #expect(unit.qos?.maxIOPS == 10)
+        }
+
         @Test("A volume that a hypervisor has logged in to is neither grown nor deleted under it")
         func hypervisor() async throws {
             let pool = try await test.open()
