@@ -145,7 +145,7 @@
         }
 
         /// The array takes letters, digits and hyphens; the mark has the whole name.
-        private func arrayName(_ name: String) -> String {
+        func arrayName(_ name: String) -> String {
             String(
                 name.utf8.prefix(64).map { byte in
                     let character = Character(Unicode.Scalar(byte))
@@ -153,7 +153,7 @@
                 })
         }
 
-        private func qos(_ policy: QoSPolicy) throws(StorageError) -> ElementQoS {
+        func qos(_ policy: QoSPolicy) throws(StorageError) -> ElementQoS {
             guard let minimum = policy.minIOPS, let maximum = policy.maxIOPS, let burst = policy.burstIOPS,
                 policy.maxBytesPerSecond == nil
             else {

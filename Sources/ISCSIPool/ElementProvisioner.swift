@@ -48,7 +48,7 @@
         /// The access group; nil where the account decides.
         let groupID: Int64?
         private let cluster: ElementClusterInfo
-        private let portals: [String]
+        let portals: [String]
         private let trouble = Locked<String?>(nil)
 
         /// Asks the array who it is and what it allows, and makes the account, its secrets and the access group where they
