@@ -37,12 +37,13 @@
         var code: StorageError.Code {
             switch name.lowercased() {
             case let name where name.hasSuffix("doesnotexist"): .notFound
-            case "xunknownaccount", "xdbnosuchpath", "xnotinvolumeaccessgroup", "xunknownvolume": .notFound
+            case "xunknownaccount", "xnotinvolumeaccessgroup", "xunknownvolume": .notFound
             case "xduplicateusername", "xinitiatorexists", "xalreadyinvolumeaccessgroup", "xpairingalreadyexists":
                 .alreadyExists
             case "xexceededlimit", "xmaxsnapshotspervolumeexceeded", "xmaxsnapshotspernodeexceeded": .quotaExceeded
-            case "xmaxclonespervolumeexceeded", "xmaxclonespernodeexceeded", "xslicenotregistered", "xnotreadyforio",
-                "xnotprimary", "xdbversionmismatch":
+            // A path of the array's database that is missing for a moment says nothing of what was asked for.
+            case "xdbnosuchpath", "xmaxclonespervolumeexceeded", "xmaxclonespernodeexceeded", "xslicenotregistered",
+                "xnotreadyforio", "xnotprimary", "xdbversionmismatch":
                 .busy
             case "xdboperationtimeout", "xrecvtimeout": .timedOut
             case "xdbconnectionloss", "xnohandler": .connectionLost

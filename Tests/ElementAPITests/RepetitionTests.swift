@@ -45,6 +45,20 @@
             try await array.close()
         }
 
+        @Test("an array that cannot find a path does not say that a volume is gone")
+        func missingPath() async throws {
+            let array = try await ScriptedArray { $0.method == "GetAPI" ? nil : .refusal("xDBNoSuchPath") }
+            let client = try array.client()
+            for call in [
+                { try await client.deleteVolume(5) }, { _ = try await client.volume(5) },
+                { _ = try await client.account(named: "pool") }, { _ = try await client.snapshots(of: 5) },
+            ] as [@Sendable () async throws -> Void] {
+                let error = await #expect(throws: StorageError.self) { try await call() }
+                #expect(error?.code == .busy)
+            }
+            try await array.close()
+        }
+
         @Test("no pause goes beyond the deadline of the call")
         func keepsDeadline() async throws {
             let clock = VirtualClock()

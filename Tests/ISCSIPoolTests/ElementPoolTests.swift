@@ -43,7 +43,7 @@
             let old = try await pool.openVolume(VolumeReference("a"), mode: .exclusive)
             try await old.fill(0x5a, 0..<(4 << 20))
             try await old.close()
-            let impatient = try await array.pool(host: "host-b") { $0.deadline = .seconds(5) }
+            let impatient = try await array.pool(host: "host-b") { $0.deadline = .seconds(20) }
             let stale = try await impatient.openVolume(VolumeReference("a"), mode: .readOnly)
             #expect(try await stale.bytes(at: 0, count: 512) == [UInt8](repeating: 0x5a, count: 512))
             let units = try await pool.provisioner.units()
