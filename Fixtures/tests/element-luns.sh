@@ -91,6 +91,14 @@ holds "$first" 1
 call ModifyVolume "{\"volumeID\":$first_id,\"totalSize\":3000000000}" >/dev/null
 holds "$first" 1
 fill "$first" 4 2500M
+# It grows under somebody who is logged in.
+with "$first" -c 'write -P 5 0 4k' -c 'sleep 1500' -c 'write -P 5 0 4k' >"$work/growing.log" 2>&1 &
+growing=$!
+wait_until 20 logged_in || fail "nobody is logged in"
+call ModifyVolume "{\"volumeID\":$first_id,\"totalSize\":3200000000}" >/dev/null
+wait "$growing" || fail "growth fails the requests of others"
+fill "$first" 1
+fill "$first" 8 3000M
 echo "  snapshot, clones, rollback and growth have the bytes they should"
 
 # While someone reads and writes: a copy is what the volume was at one moment, and no request of theirs fails.
@@ -98,7 +106,8 @@ with "$first" -c 'write -P 5 100M 400M' -c 'read -P 5 100M 400M' >"$work/busy.lo
 busy=$!
 wait_until 20 logged_in || fail "nobody is logged in"
 call CreateSnapshot "{\"volumeID\":$first_id}" >/dev/null
-wait "$busy" || fail "a snapshot fails the requests of others"
+call ModifyVolume "{\"volumeID\":$first_id,\"totalSize\":3300000000}" >/dev/null
+wait "$busy" || fail "a snapshot or growth fails the requests of others"
 holds "$first" 1
 
 printf 'not-that-one!' >"$work/chap"

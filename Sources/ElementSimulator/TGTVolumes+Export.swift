@@ -122,7 +122,7 @@ extension TGTVolumes {
         }
     }
 
-    /// The unit is gone for a moment where it is made anew; those who are logged in ask again for it.
+    /// A unit that grows or gets other bytes is there all the time; one that changes otherwise is gone for a moment.
     private func serveUnit(of target: TGTTarget, _ volume: VolumeExport) async throws(StorageError) {
         let path = files.path(of: volume.dataID)
         let unit = target.units.first { $0.number == UInt64(Self.unit) }
@@ -132,6 +132,12 @@ extension TGTVolumes {
             // Of a unit that was there before this process nobody knows its size; with nobody logged in it can be made anew.
             ?? !target.initiators.isEmpty
         if let unit, isSame, unit.path == path, unit.identity?.hasPrefix(volume.identity) == true { return }
+        if let unit, unit.identity?.hasPrefix(volume.identity) == true,
+            old.map({ $0.blockSize == volume.blockSize && $0.isReadOnly == volume.isReadOnly }) == true,
+            (try? await control.reopenUnit(Self.unit, target: target.number, path: path)) != nil
+        {
+            return
+        }
         if unit != nil {
             try await patiently { () async throws(StorageError) in
                 try await unless(.notFound) { () async throws(StorageError) in

@@ -103,6 +103,18 @@ public struct TGTControl: Sendable {
             "target \(number)")
     }
 
+    /// Has a unit be another file, or the same with the size that it has now, without the unit being away: sessions and
+    /// reservations stay. A command that tgtd's threads are just doing may fail with a medium error, which is rare. After
+    /// an error the unit may be without a file.
+    public func reopenUnit(_ unit: UInt16, target number: Int32, path: String) async throws(StorageError) {
+        try check(number)
+        // One request: no command comes between its parts.
+        let text = try parameters([("online", "0"), ("path", path), ("online", "1")])
+        try await perform(
+            TGTRequest(.device, .update, target: number, unit: UInt64(unit)), text: "targetOps \(text),", "reopen unit",
+            path)
+    }
+
     /// Throws `busy` while it has commands, and `notFound`.
     public func deleteUnit(_ unit: UInt16, target number: Int32) async throws(StorageError) {
         try check(number)
