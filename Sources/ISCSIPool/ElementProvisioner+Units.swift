@@ -74,6 +74,14 @@
             }
         }
 
+        /// Removes for good what a process that died had deleted and not purged. What somebody else deleted in the array's
+        /// own way while it was in use may be wanted back: it stays.
+        func purgeLeftovers() async throws(StorageError) {
+            for volume in try await client.volumes(of: accountID, status: .deleted) {
+                if let mark = volume.attributes.mark, mark.phase != .ready { try await client.purgeVolume(volume.id) }
+            }
+        }
+
         // MARK: - Snapshots
 
         public func snapshots(of id: LUN.ID?) async throws(StorageError) -> [LUNSnapshot] {

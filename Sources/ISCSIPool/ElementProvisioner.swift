@@ -79,7 +79,9 @@
                     .invalidArgument, "open pool", at: endpoint.description,
                     why: "the array does not say where its volumes are, and the pool's URL does not either")
             }
-            return ElementProvisioner(client, settings, cluster, account.id, groupID, portals, profile)
+            let provisioner = ElementProvisioner(client, settings, cluster, account.id, groupID, portals, profile)
+            try await provisioner.purgeLeftovers()
+            return provisioner
         }
 
         private init(

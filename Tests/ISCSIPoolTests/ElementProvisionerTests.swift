@@ -154,6 +154,30 @@
             #expect(await array.call("ListDeletedVolumes")["volumes"] == [])
         }
 
+        @Test("what a dead process deleted and did not purge is purged, and nothing else that is deleted")
+        func leftovers() async throws {
+            let array = try await ElementTestArray.start()
+            let provisioner = try await array.provisioner()
+            var ids: [Int] = []
+            for (index, phase) in [LUNMark.Phase.building, .ready, .deleting].enumerated() {
+                var request = try request("disk", "A\(index)")
+                request.mark.phase = phase
+                ids.append(Int(try await provisioner.create(request).id))
+            }
+            let account = JSONValue.integer(Int(provisioner.accountID))
+            let foreign = await array.call(
+                "CreateVolume",
+                ["name": "other", "accountID": account, "totalSize": .integer(Int(Self.size)), "enable512e": true])
+            if case .integer(let id)? = foreign["volumeID"] { ids.append(id) }
+            for id in ids { _ = await array.call("DeleteVolume", ["volumeID": .integer(id)]) }
+            _ = try await array.provisioner()
+            guard case .array(let left)? = await array.call("ListDeletedVolumes")["volumes"] else {
+                Issue.record("no list")
+                return
+            }
+            #expect(left.compactMap { $0["volumeID"] } == [.integer(ids[1]), .integer(ids[3])])
+        }
+
         @Test("volumes of other accounts are neither seen nor touched")
         func others() async throws {
             let array = try await ElementTestArray.start()
