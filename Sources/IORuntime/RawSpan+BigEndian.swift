@@ -1,7 +1,7 @@
 extension RawSpan {
     /// The big-endian integer at byte `offset`. It must lie inside the span: who reads outside data checks its length
     /// first.
-    @inline(__always)
+    @inlinable @inline(__always)
     package func loadBigEndian<Value: FixedWidthInteger & BitwiseCopyable>(
         _ type: Value.Type, at offset: Int
     ) -> Value {
@@ -12,7 +12,7 @@ extension RawSpan {
 
 extension MutableRawSpan {
     /// Stores `value` at byte `offset`, big-endian. It must lie inside the span.
-    @inline(__always)
+    @inlinable @inline(__always)
     package mutating func storeBigEndian<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
         storeBytes(of: value.bigEndian, toByteOffset: offset, as: Value.self)
     }

@@ -212,7 +212,7 @@
                 return isHeld || action == 0 && request.command == 0x5e ? .silence : fake.reply(request)
             }
             let error = await failure {
-                _ = try await target.open(deadline: .seconds(1), attachment: .exclusive)
+                _ = try await target.open(deadline: .seconds(1), attempts: 1, attachment: .exclusive)
             }
             #expect(error?.isRetryable == true, "\(String(describing: error))")
         }
@@ -361,7 +361,7 @@
                 }
                 _ = await failure {
                     if asked == 0x04 { return _ = try await target.settings().discover(deadline: .seconds(2)) }
-                    let volume = try await target.open(deadline: .seconds(2))
+                    let volume = try await target.open(deadline: .seconds(2), attempts: 1)
                     _ = try? await volume.fill(1, 0..<512)
                     try await volume.close()
                 }
@@ -641,7 +641,7 @@
         func hostile(_ attack: Attack) async throws {
             let target = try await FakeTarget { attack.reply($0) }
             let error = await failure {
-                let volume = try await target.open(deadline: .seconds(1))
+                let volume = try await target.open(deadline: .seconds(1), attempts: 1)
                 let read = await failure { _ = try await volume.bytes(at: 0, count: 512) }
                 _ = try? await volume.close()
                 if let read { throw read }
