@@ -264,6 +264,7 @@
                         try await second.setQoS(QoSPolicy(maxIOPS: index), of: "v")
                     }
                 }
+                try await group.waitForAll()
             }
             let unit = try await first.findManaged("v", "test")
             #expect(unit.mark?.holder == nil && unit.mark?.ticket == nil)
