@@ -139,6 +139,7 @@ let package = Package(
             "Sluice",
             [
                 "FilePool", "Templates", "NBDExport", "VolumeQoS", "BlockStorage", "IORuntime", logging, metrics,
+                .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
                 .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
                 .target(name: "RBDPool", condition: .when(traits: ["RBD"])),
                 .target(name: "TGTControl", condition: .when(traits: ["ISCSI"])),

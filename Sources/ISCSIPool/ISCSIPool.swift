@@ -88,17 +88,14 @@
 
         public var health: PoolHealth { provisioner.health }
 
-        /// This host's name as an initiator.
-        public var initiatorName: String { options.initiatorName }
-        public var headerDigest: ISCSITarget.HeaderDigest { options.headerDigest }
-
-        /// How an initiator of this host gets to a volume without the pool: its path, and what it logs in with.
-        public func access(to volume: String) async throws(StorageError) -> (path: ISCSIPath, access: LUNAccess) {
+        /// How this host gets to a volume without the pool: what it logs in to, as whom, and the number of the unit, which
+        /// is not always the one that the volume's path says.
+        public func access(to volume: String) async throws(StorageError) -> (target: ISCSITarget, lun: UInt16) {
             let unit = try await findManaged(volume, "open access")
-            guard let path = unit.path else {
-                throw failure(.notFound, "open access", volume, "the array names no target")
-            }
-            return (path, try await provisioner.access(to: unit, for: options.initiatorName))
+            let session = try await connect(unit, .shared, isReadOnly: true)
+            let lun = session.path.lun
+            try await session.close()
+            return (try await target(of: unit).0, lun)
         }
 
         /// An error about a volume of this pool.

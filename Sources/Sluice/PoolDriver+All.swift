@@ -21,7 +21,7 @@ extension PoolDriver {
     #endif
 
     #if ISCSI
-        private static let arrays: [PoolDriver] = [.tgt()]
+        private static let arrays: [PoolDriver] = [.element(), .tgt()]
     #else
         private static let arrays: [PoolDriver] = []
     #endif

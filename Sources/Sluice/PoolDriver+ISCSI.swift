@@ -20,7 +20,7 @@
                     portal: location.portal,
                     control: TGTControl(port: location.control, base: socket, deadline: deadline),
                     directory: location.directory, deadline: deadline)
-                return try await openUnits(configuration, provisioner, location.initiator, observer)
+                return try await openUnits(configuration, provisioner, location.units, observer)
             }
             driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }
             driver.hasSecret = false
@@ -29,18 +29,20 @@
 
         /// Opens the pool that a provisioner makes units for.
         static func openUnits(
-            _ configuration: PoolConfiguration, _ provisioner: any LUNProvisioner, _ initiator: InitiatorLocation,
+            _ configuration: PoolConfiguration, _ provisioner: any LUNProvisioner, _ location: ISCSILocation,
             _ observer: (@Sendable (String) -> Void)?
         ) async throws(StorageError) -> OpenedPool {
             let name =
-                if let name = initiator.name { name } else { try await ISCSIInitiator.hostName() }
+                if let name = location.initiator { name } else { try await ISCSIInitiator.hostName() }
             var options = ISCSIPool.Options(initiatorName: name)
             options.deadline = .seconds(configuration.url.deadlineSeconds)
             options.limits = configuration.limits
             options.expectedIdentity = configuration.identity
             options.intents = configuration.intents
-            options.boundAddress = initiator.boundAddress
-            options.headerDigest = initiator.hasHeaderDigest ? .crc32c : .none
+            options.boundAddress = location.boundAddress
+            options.headerDigest = location.hasHeaderDigest ? .crc32c : .none
+            options.snapshotReserve = location.snapshotReserve
+            options.journalDirectory = configuration.journalDirectory
             options.observer = observer
             let pool = try await ISCSIPool.open(configuration.name, provisioner: provisioner, options: options)
             return OpenedPool(pool, identity: pool.identity)
@@ -59,24 +61,24 @@
             guard let format = try await pool.describeVolume(volume.name).format else {
                 throw StorageError(.notSupported, "attach volume", at: "\(volume)", why: "its format is not declared")
             }
-            let (path, access) = try await pool.access(to: volume.name)
-            guard let portal = access.portals.first else {
+            let (target, lun) = try await pool.access(to: volume.name)
+            guard let portal = target.portals.first else {
                 throw StorageError(.notFound, "attach volume", at: "\(volume)", why: "the array names no portal")
             }
-            guard access.targetCredentials == nil else {
+            guard target.targetCredentials == nil else {
                 throw StorageError(
                     .notSupported, "attach volume", at: "\(volume)",
                     why: "neither QEMU nor libvirt has targets prove themselves: serve the volume")
             }
             var login: ISCSIDisk.Login?
-            if let credentials = access.credentials {
+            if let credentials = target.credentials {
                 let name = SecretStore.name(of: "iscsi \(volume.pool)")
                 let file = try await secrets.keep(credentials.secret, as: name)
                 login = ISCSIDisk.Login(user: credentials.user, secret: name.lowercased(), secretFile: file)
             }
             return ISCSIDisk(
-                format: format, portal: portal, target: path.target, lun: path.lun,
-                initiatorName: pool.initiatorName, login: login, hasHeaderDigest: pool.headerDigest == .crc32c)
+                format: format, portal: portal, target: target.name, lun: lun,
+                initiatorName: target.initiatorName, login: login, hasHeaderDigest: target.headerDigest == .crc32c)
         }
     }
 #endif

@@ -21,6 +21,7 @@ public struct PoolURL: Hashable, Sendable {
     ///
     /// Throws `invalidArgument`, with a reason that repeats nothing of the text but its scheme.
     public static func parse(_ text: String) throws(StorageError) -> (url: PoolURL, secret: Secret?) {
+        if let found = try ElementLocation.cloudStack(text) { return found }
         let parser = try Parser(text)
         return try parser.parse()
     }

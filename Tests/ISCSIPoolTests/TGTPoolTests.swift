@@ -142,18 +142,17 @@
             let mode = try FileManager.default.attributesOfItem(atPath: "\(folder)/secret")[.posixPermissions]
             #expect((mode as? NSNumber)?.intValue == 0o600)
             #expect(try !String(contentsOfFile: "\(folder)/state.json", encoding: .utf8).contains(text))
-            let (path, access) = try await pool.access(to: "v")
-            #expect(access.credentials?.secret == Secret(text))
-            var target = ISCSITarget(
-                portals: access.portals, name: path.target, initiatorName: "iqn.2026-01.org.sluice:thief")
-            target.credentials = ISCSITarget.Credentials(
-                user: access.credentials?.user ?? "", secret: Secret("wrong-wrong-1234"))
+            let (found, number) = try await pool.access(to: "v")
+            var target = found
+            #expect(target.credentials?.secret == Secret(text))
+            target.initiatorName = "iqn.2026-01.org.sluice:thief"
+            target.credentials?.secret = Secret("wrong-wrong-1234")
             let thief = target
             #expect(
-                await failure { _ = try await ISCSIVolume.open(thief, lun: path.lun) }?.code == .authenticationFailed)
+                await failure { _ = try await ISCSIVolume.open(thief, lun: number) }?.code == .authenticationFailed)
             target.credentials = nil
             let anonymous = target
-            #expect(await failure { _ = try await ISCSIVolume.open(anonymous, lun: path.lun) } != nil)
+            #expect(await failure { _ = try await ISCSIVolume.open(anonymous, lun: number) } != nil)
         }
 
         @Test("Processes that work with one directory at once lose nothing of each other")
@@ -196,7 +195,7 @@
             #expect(try await reader.bytes(at: 0, count: 4096) == [UInt8](repeating: 5, count: 4096))
             try await reader.close()
             // Under the same number, which a unit's identity has in it.
-            let name = try await pool.access(to: "v").path.target
+            let name = try await pool.access(to: "v").target.name
             let after = try await test.control.targets()
             #expect(after.count == 2)
             #expect(after.first { $0.name == name }?.number == before.first { $0.name == name }?.number)
@@ -275,11 +274,8 @@
         func hypervisor() async throws {
             let pool = try await test.open()
             try await volume("v", in: pool)
-            let (path, access) = try await pool.access(to: "v")
-            let hypervisor = try await ISCSIVolume.open(
-                ISCSITarget(
-                    portals: access.portals, name: path.target, initiatorName: pool.options.initiatorName,
-                    credentials: access.credentials), lun: path.lun)
+            let (target, lun) = try await pool.access(to: "v")
+            let hypervisor = try await ISCSIVolume.open(target, lun: lun)
             for body in [
                 { try await pool.resizeVolume("v", to: 2 * Self.size, allowShrink: false) },
                 { try await pool.deleteVolume("v", policy: .refuse) },
