@@ -3,7 +3,7 @@ import BlockStorage
 /// What the URL of a pool on a NetApp Element (SolidFire) array says:
 /// `element://MVIP[:PORT]?user=NAME[&svip=HOST:PORT&ca=FILE&fingerprint=SHA256&transport=https|http&account=NAME
 /// &access=account|group&access-group=NAME&default-min-iops=N&default-max-iops=N&burst-factor=F&lowest-iops=50|100
-/// &highest-iops=100000|200000&minIops=N&maxIops=N&burstIops=N]`.
+/// &highest-iops=100000|200000&minIops=N&maxIops=N&burstIops=N&mount=PATH]`.
 struct ElementLocation: Equatable, Sendable {
     /// How it is known that the array is the one that is meant.
     enum Trust: Equatable, Sendable {
@@ -47,11 +47,13 @@ struct ElementLocation: Equatable, Sendable {
     var highestIOPS: UInt64?
     /// The policy of the one volume that all share, where the pool is to be one volume.
     var shared: QoSPolicy?
+    /// Where this host has that volume mounted, with the file system that all hosts share; nil until it has.
+    var mountPoint: String?
 
     static let scheme = "element"
     static let parameters: Set<String> = [
         "svip", "user", "ca", "fingerprint", "transport", "account", "access", "access-group", "default-min-iops",
-        "default-max-iops", "burst-factor", "lowest-iops", "highest-iops", "minIops", "maxIops", "burstIops",
+        "default-max-iops", "burst-factor", "lowest-iops", "highest-iops", "minIops", "maxIops", "burstIops", "mount",
     ]
     static let usualAccount = "sluice"
     /// What CloudStack's plugin takes where a key is blank.
@@ -99,6 +101,15 @@ struct ElementLocation: Equatable, Sendable {
             burstFactor = factor
         }
         shared = try Self.shared(url, range, highest)
+        mountPoint = url.parameters["mount"]
+        if let path = mountPoint {
+            guard shared != nil else {
+                throw Self.failure("'mount' is for a shared volume, with minIops and the others")
+            }
+            guard path.hasPrefix("/"), path.utf8.count > 1, !path.split(separator: "/").contains("..") else {
+                throw Self.failure("'mount' must be the absolute path of a mount point")
+            }
+        }
     }
 
     private static func trust(_ url: PoolURL) throws(StorageError) -> Trust {

@@ -37,6 +37,8 @@ import Testing
         #expect(try self.location("element://a?user=b&access=group").access == .group(nil))
         let shared = try self.location("element://a?user=b&minIops=500&maxIops=1000&burstIops=2000").shared
         #expect(try shared == QoSPolicy(minIOPS: 500, maxIOPS: 1000, burstIOPS: 2000))
+        let mounted = try self.location("element://a?user=b&minIops=500&maxIops=1000&burstIops=2000&mount=/mnt/a")
+        #expect(mounted.mountPoint == "/mnt/a")
     }
 
     @Test(
@@ -53,7 +55,9 @@ import Testing
             "element://a?user=b&default-max-iops=200001", "element://a?user=b&burst-factor=0.9",
             "element://a?user=b&burst-factor=nan", "element://a?user=b&burst-factor=1e9",
             "element://a?user=b&minIops=500", "element://a?user=b&minIops=500&maxIops=400&burstIops=600",
-            "element://a?user=b&unknown=c", "element://[fd00?user=b", "element://a?user=b&highest-iops=99",
+            "element://a?user=b&unknown=c", "element://a?user=b&mount=/mnt/a",
+            "element://a?user=b&minIops=500&maxIops=1000&burstIops=2000&mount=mnt", "element://[fd00?user=b",
+            "element://a?user=b&highest-iops=99",
             "element://a?user=b&lowest-iops=100&default-min-iops=50",
         ])
     func refused(text: String) {
