@@ -79,8 +79,8 @@
 
         public var capabilities: [Capability] {
             var features: [Capability.Feature] = [
-                .thinProvisioning, .cloneFromSnapshot, .snapshot, .revert, .resizeOnline, .discard, .exclusiveAttach,
-                .flatten,
+                .thinProvisioning, .cloneFromSnapshot, .snapshot, .revert, .resizeOnline, .discard, .extents,
+                .exclusiveAttach, .flatten,
             ]
             if provisioner.profile.enforcesPolicies { features += [.qosMinimum, .qosMaximum, .qosBurst] }
             return [Capability(.linkedClone, states: [.base, .current, .snapshot])] + features.map { Capability($0) }
