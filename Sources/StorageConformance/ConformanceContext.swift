@@ -23,12 +23,14 @@ final class ConformanceContext: Sendable {
     init(_ pool: any StoragePool, _ options: PoolConformance.Options, format: VolumeFormat?, seed: UInt64) {
         self.pool = pool
         self.options = options
+        size = options.volumeSize ?? PoolConformance.usualSize
         self.format = format ?? pool.formats.first ?? .raw
         self.seed = seed
         run = String(UInt32.random(in: 0...UInt32.max), radix: 36)
     }
 
-    var size: UInt64 { options.volumeSize }
+    /// Of test volumes, in bytes.
+    let size: UInt64
 
     /// A name that nothing has; what comes to be called that is deleted in the end.
     func newName() -> String {

@@ -15,8 +15,8 @@ import BlockStorage
 public struct PoolConformance: Sendable {
     /// How the tests are run.
     public struct Options: Sendable {
-        /// The size of test volumes in bytes: what the storage's minimum asks for.
-        public var volumeSize: UInt64 = 4 << 20
+        /// The size of test volumes, in bytes; nil for 4 MiB, or what the pool makes of them.
+        public var volumeSize: UInt64?
         /// Makes the pseudo-random patterns and offsets repeatable.
         public var seed: UInt64 = 1
         /// What volumes and templates made by the tests begin with.
@@ -64,17 +64,37 @@ public struct PoolConformance: Sendable {
             throw StorageError(
                 .invalidArgument, "run conformance tests", at: "'\(selection)'", why: "no test or group has that name")
         }
+        var options = options
+        options.volumeSize = try await volumeSize()
         var results: [ConformanceResult] = []
         for (index, selected) in cases.enumerated()
         where only.isEmpty || only.contains(where: selected.matches) {
-            let result = await run(selected, seed: options.seed &+ UInt64(index))
+            let result = await run(selected, options, seed: options.seed &+ UInt64(index))
             results.append(result)
             await progress(result)
         }
         return results
     }
 
-    private func run(_ selected: ConformanceCase, seed: UInt64) async -> ConformanceResult {
+    static let usualSize: UInt64 = 4 << 20
+
+    /// Arrays have a smallest size, and round others.
+    private func volumeSize() async throws(StorageError) -> UInt64 {
+        if let size = options.volumeSize { return size }
+        let name = "\(options.namePrefix)\(String(UInt32.random(in: 0...UInt32.max), radix: 36))-size"
+        do throws(StorageError) {
+            let format = pool.formats.first ?? .raw
+            let made = try await pool.createVolume(name, CreateRequest(size: Self.usualSize, format: format))
+            try await pool.deleteVolume(name, policy: .refuse)
+            return made.virtualSize
+        } catch {
+            // A pool that cannot make one shows that in the tests.
+            try? await pool.deleteVolume(name, policy: .refuse)
+            return Self.usualSize
+        }
+    }
+
+    private func run(_ selected: ConformanceCase, _ options: Options, seed: UInt64) async -> ConformanceResult {
         if let missing = selected.test.needs.first(where: { !pool.can($0, selected.format) }) {
             return ConformanceResult(selected.name, .notCapable, "the pool does not declare \(missing.rawValue)")
         }

@@ -142,6 +142,54 @@ import Testing
                 """)
     }
 
+    @Test("A logical unit is logged in to with a secret that stands in a file")
+    func unit() throws {
+        let name = SecretStore.name(of: "iscsi fast")
+        #expect(name == SecretStore.name(of: "iscsi fast") && name != SecretStore.name(of: "iscsi slow"))
+        var unit = ISCSIDisk(
+            format: .raw, portal: "[2001:db8::1]:3260", target: "iqn.2010-01.com.solidfire:c.web.7", lun: 1,
+            initiatorName: "iqn.1993-08.org.debian:01:host",
+            login: ISCSIDisk.Login(user: "sluice", secret: name.lowercased(), secretFile: "/home/secrets/\(name)"),
+            hasHeaderDigest: true)
+        let disk = HypervisorDisk(address: address, source: .iscsi(unit), isReadOnly: false)
+        #expect(
+            disk.qemuArguments == [
+                "-object", "secret,id=sluice-web-key,format=raw,file=/home/secrets/\(name)", "-blockdev",
+                "driver=raw,node-name=sluice-web,discard=unmap,file.driver=iscsi,file.transport=tcp,"
+                    + "file.portal=[2001:db8::1]:3260,file.target=iqn.2010-01.com.solidfire:c.web.7,file.lun=1,"
+                    + "file.initiator-name=iqn.1993-08.org.debian:01:host,file.header-digest=crc32c,file.user=sluice,"
+                    + "file.password-secret=sluice-web-key",
+            ])
+        #expect(
+            try disk.libvirtXML() == """
+                <disk type='network' device='disk'>
+                  <driver name='qemu' type='raw' cache='none' discard='unmap'/>
+                  <auth username='sluice'>
+                    <secret type='iscsi' uuid='\(name.lowercased())'/>
+                  </auth>
+                  <source protocol='iscsi' name='iqn.2010-01.com.solidfire:c.web.7/1'>
+                    <host name='2001:db8::1' port='3260'/>
+                    <initiator>
+                      <iqn name='iqn.1993-08.org.debian:01:host'/>
+                    </initiator>
+                  </source>
+                  <target dev='vda' bus='virtio'/>
+                </disk>
+                """)
+        #expect(
+            disk.libvirtSecretXML == """
+                <secret ephemeral='no' private='yes'>
+                  <uuid>\(name.lowercased())</uuid>
+                  <usage type='iscsi'>
+                    <target>sluice@[2001:db8::1]:3260</target>
+                  </usage>
+                </secret>
+                """)
+        unit.login = nil
+        let open = HypervisorDisk(address: address, source: .iscsi(unit), isReadOnly: true)
+        #expect(open.qemuArguments.first == "-blockdev" && open.secretFile == nil && open.libvirtSecretXML == nil)
+    }
+
     @Test("Without a cache QEMU goes past caches, and what libvirt cannot be told is refused")
     func clusterWithoutCache() async throws {
         let secrets = SecretStore(directory: "/home/secrets")
