@@ -3,7 +3,7 @@
 .PHONY: help demo test bench fuzz soak docs format
 
 help:
-	@echo 'make demo    boot a Debian guest from a linked clone, from nothing (POOL=dir, rbd: Ceph, or iscsi: tgt)'
+	@echo 'make demo    boot a Debian guest from a linked clone, from nothing (POOL=dir, rbd, iscsi or tgt)'
 	@echo 'make test    build, run the test suites and the system tests'
 	@echo 'make bench   compare with qemu-img bench, qemu-nbd, libiscsi, and fio on a Ceph cluster; measure limits'
 	@echo 'make fuzz    fuzz the parsers (SECONDS=600 each)'

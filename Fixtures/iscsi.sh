@@ -18,7 +18,25 @@ target_url() {
     echo "tgt://$(jq --raw-output '.portals[0]' "$work/$1.json")?directory=$work/$1-units" \
         | sed "s/\$/\&initiator=iqn.2026-01.org.example:${2:-host}/"
 }
+# start_array NAME TARGET: a simulated Element cluster whose volumes are units of the target; its URL is in $array_url, its
+# administrator's password in $work/NAME/password.
+start_array() {
+    local directory=$work/$1 binary=${ELEMENT_SIMULATOR:-$root/.build/debug/element-simulator} portal
+    [ -x "$binary" ] || swift build --package-path "$root" --product element-simulator >"$work/simulator-build.log" 2>&1
+    mkdir "$directory" "$directory/state"
+    (umask 077 && openssl rand -hex 12 >"$directory/password")
+    openssl req -x509 -newkey rsa:2048 -nodes -keyout "$directory/key.pem" -out "$directory/cert.pem" -days 30 \
+        -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>"$work/openssl.txt"
+    "$binary" --directory "$directory/state" --https 127.0.0.1:0 --certificate "$directory/cert.pem" \
+        --key "$directory/key.pem" --password-file "$directory/password" --tgt "$work/$2/tgtd.0" --clone-seconds 0.2 \
+        >"$directory/addresses" 2>"$work/$1.log" &
+    children+=("$!")
+    wait_until 30 test -s "$directory/addresses" || fail "the simulator $1 does not start"
+    portal=$(jq --raw-output '.portals[0]' "$work/$2.json")
+    array_url=$(sed -n 's|^https://\([^/]*\)/.*|element://\1|p' "$directory/addresses" | head -n 1)
+    array_url+="?user=admin&svip=$portal&ca=$directory/cert.pem&initiator=iqn.2026-01.org.example:host"
+}
 # serves NAME: the names of the targets that its daemon serves.
 serves() { tgtadm --lld iscsi --mode target --op show | sed -n 's/^Target [0-9]*: //p' | grep -v demo.volume || true; }
-# units NAME: the files of its units and of their snapshots.
-units() { find "$work/$1-units" -name '*.img'; }
+# units: the files of units and of their snapshots.
+units() { find "$work" -name '*.img'; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The secrets of iSCSI show nowhere: not in what commands print or log at the level trace, not in the arguments of the
+# The secrets of iSCSI, and an array's password, show nowhere: not in what commands print or log at the level trace, not in the arguments of the
 # programs that they start or name, not in metrics, nor in any file of the home but the secret store, nor in what the
 # target tells of itself.
 set -euo pipefail
@@ -20,13 +20,26 @@ secret_file=$(find "$work/tgt-units" -type f -perm 600 -name '*secret*' | head -
 [ -s "$secret_file" ] || fail "the pool keeps no secret: $(find "$work/tgt-units" -type f -ls)"
 secrets=("$(tr -d '\n' <"$secret_file")")
 [ "${#secrets[0]}" -ge 12 ] || fail "the secret is short"
+start_array array tgt
+secrets+=("$(cat "$work/array/password")")
+works pool add e "$array_url" --secret-file "$work/array/password"
+secrets+=("$(jq -r '.. | .initiatorSecret? // empty' "$work"/array/state/*.json | head -n 1)")
+[ "${#secrets[2]}" -ge 12 ] || fail "the array has no secret for the pool"
+seen pool add x1 "${array_url/user=admin/user=nobody}" --secret-file "$work/array/password"
+refused authenticationFailed
+address=${array_url#element://}
+seen pool add x2 "MVIP=${address%%\?*};SVIP=127.0.0.1;clusterAdminUsername=admin;clusterAdminPassword=${secrets[1]}"
+refused authenticationFailed
+seen --json pool add x3 "element://admin:${secrets[1]}@${address/user=admin&/}&deadline=5"
 
 # The life of a volume.
 works template import p/t "$work/random.raw" --format raw
 works --json volume clone p/t p/vm --max-iops 500
 works volume create p/empty --size 64M
 for command in "pool list" "pool info p" "template list p" "volume list p" "volume info p/vm" "volume map p/vm" \
-    "volume xml p/vm" "volume qemu p/vm" "snapshot create p/vm@s" "snapshot list p/vm"; do
+    "volume xml p/vm" "volume qemu p/vm" "snapshot create p/vm@s" "snapshot list p/vm" "pool info e" \
+    "volume create e/disk --size 1G --min-iops 100 --max-iops 500" "volume info e/disk" "volume qemu e/disk" \
+    "volume xml e/disk" "snapshot create e/disk@s" "volume set-qos e/disk --min-iops 50 --max-iops 500"; do
     # shellcheck disable=SC2086
     works $command
     # shellcheck disable=SC2086
@@ -68,6 +81,8 @@ works volume copy p/vm p/copy
 works volume export p/vm "$work/out.qcow2" --format qcow2
 tgtadm --lld iscsi --mode target --op show >"$work/seen/tgtadm.txt"
 cp "$work/tgt/tgtd.out" "$work/seen/tgtd.txt"
+cp "$work/array.log" "$work/seen/array.txt"
+works volume delete e/disk
 works volume flatten p/vm
 works volume rename p/copy copied
 for volume in copied empty; do works volume delete "p/$volume"; done
@@ -78,8 +93,8 @@ find "$work/tgt-units" -name '*.json' -exec cat {} + >"$work/seen/pool.txt"
 nothing_shows
 echo "  $runs commands at the level trace: $(cat "$work/scanned") of output, logs, argument lists, catalog, home and" \
     "pool, and no secret in any form"
-for place in 1.out 1.err 1.exec serve.log metrics.txt qemu.cmdline home/catalog.sqlite pool.txt tgtadm.txt; do
-    plant "$place" "${secrets[0]}"
+for place in 1.out 1.err 1.exec serve.log metrics.txt qemu.cmdline home/catalog.sqlite pool.txt tgtadm.txt array.txt; do
+    for secret in "${secrets[@]}"; do plant "$place" "$secret"; done
 done
 nothing_shows
 echo "  the scan itself: $planted planted secrets found"

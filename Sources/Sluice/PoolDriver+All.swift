@@ -26,7 +26,7 @@ extension PoolDriver {
         private static let arrays: [PoolDriver] = []
     #endif
 
-    private static func openFiles(
+    static func openFiles(
         _ configuration: PoolConfiguration, _ kind: FilePool.Kind
     ) async throws(StorageError) -> OpenedPool {
         var options = FilePool.Options()

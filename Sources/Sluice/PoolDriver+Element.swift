@@ -1,6 +1,7 @@
 #if ISCSI
     import BlockStorage
     import ElementAPI
+    import FilePool
     import ISCSIPool
     import SystemPackage
 
@@ -17,22 +18,46 @@
                         .invalidArgument, "open pool", at: configuration.name,
                         why: "the array asks for the administrator's password: give it with --secret-file")
                 }
+                let endpoint = try ElementEndpoint(location, password: password)
+                if let policy = location.shared {
+                    return try await openShared(configuration, location, endpoint, policy)
+                }
                 let provisioner = try await ElementProvisioner.open(
-                    try ElementEndpoint(location, password: password),
-                    ElementProvisioner.Settings(location, pool: configuration))
+                    endpoint, ElementProvisioner.Settings(location, pool: configuration))
                 return try await openUnits(
                     configuration, provisioner, try ISCSILocation(configuration.url), observer)
             }
             driver.checkLocation = { url throws(StorageError) in
-                _ = try ISCSILocation(url)
-                guard try ElementLocation(url).shared == nil else {
-                    throw StorageError(
-                        .notSupported, "pool URL", at: "\(url.scheme)://…",
-                        why: "one volume for all, with minIops, maxIops and burstIops, has to be made on the array and "
-                            + "mounted on the hosts: add the mount as sharedmountpoint:///PATH")
-                }
+                _ = (try ElementLocation(url), try ISCSILocation(url))
             }
             return driver
+        }
+
+        /// One volume of the array for all hosts, whose policy all its volumes share: prepared on the array, and served as
+        /// the mount point that it has on this host.
+        private static func openShared(
+            _ configuration: PoolConfiguration, _ location: ElementLocation, _ endpoint: ElementEndpoint,
+            _ policy: QoSPolicy
+        ) async throws(StorageError) -> OpenedPool {
+            guard let size = configuration.limits.capacityBytes else {
+                throw StorageError(
+                    .invalidArgument, "open pool", at: configuration.name,
+                    why: "a volume that hosts share needs its size: --capacity-bytes N")
+            }
+            let volume = try await ElementSharedVolume.prepare(
+                endpoint, ElementProvisioner.Settings(location, pool: configuration), name: configuration.name,
+                size: size, policy: policy, initiators: [try await initiator(ISCSILocation(configuration.url))])
+            guard let path = location.mountPoint else {
+                throw StorageError(
+                    .notAttached, "open pool", at: configuration.name,
+                    why:
+                        "the array is ready. What remains: \(volume.remainingSteps.joined(separator: ". ")). Or add this "
+                        + "pool again, with mount=MOUNTPOINT in its URL")
+            }
+            var files = configuration
+            let common = configuration.url.parameters.filter { PoolURL.commonParameters.contains($0.key) }
+            files.url = PoolURL(scheme: "sharedmountpoint", authority: "", path: path, parameters: common)
+            return try await openFiles(files, .sharedMountPoint(isForced: files.url.isForced))
         }
     }
 

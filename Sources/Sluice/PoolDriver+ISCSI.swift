@@ -32,9 +32,7 @@
             _ configuration: PoolConfiguration, _ provisioner: any LUNProvisioner, _ location: ISCSILocation,
             _ observer: (@Sendable (String) -> Void)?
         ) async throws(StorageError) -> OpenedPool {
-            let name =
-                if let name = location.initiator { name } else { try await ISCSIInitiator.hostName() }
-            var options = ISCSIPool.Options(initiatorName: name)
+            var options = ISCSIPool.Options(initiatorName: try await initiator(location))
             options.deadline = .seconds(configuration.url.deadlineSeconds)
             options.limits = configuration.limits
             options.expectedIdentity = configuration.identity
@@ -46,6 +44,14 @@
             options.observer = observer
             let pool = try await ISCSIPool.open(configuration.name, provisioner: provisioner, options: options)
             return OpenedPool(pool, identity: pool.identity)
+        }
+    }
+
+    extension PoolDriver {
+        /// This host's name as an initiator.
+        static func initiator(_ location: ISCSILocation) async throws(StorageError) -> String {
+            if let name = location.initiator { return name }
+            return try await ISCSIInitiator.hostName()
         }
     }
 

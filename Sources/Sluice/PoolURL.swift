@@ -165,10 +165,13 @@ extension PoolURL {
     /// `force=true`: use a place that does not look right for the pool, such as a mount of a local file system.
     public var isForced: Bool { parameters["force"].map { $0 == "true" || $0 == "1" } ?? false }
 
+    /// What the URLs of all pools take.
+    static let commonParameters: Set<String> = ["deadline", "overprovisioning", "force"]
+
     /// Throws `invalidArgument` for a parameter that is neither common to all pools nor in `known`, or has no
     /// meaningful value.
     func checkParameters(known: Set<String>) throws(StorageError) {
-        let common: Set<String> = ["deadline", "overprovisioning", "force"]
+        let common = Self.commonParameters
         for (name, value) in parameters.sorted(by: { $0.key < $1.key }) {
             guard common.contains(name) || known.contains(name) else {
                 throw StorageError(
