@@ -171,13 +171,22 @@
         func finish(
             _ unit: LUN, with: LUNChange = LUNChange(), _ change: (inout LUNMark) -> Void = { _ in }
         ) async throws(StorageError) -> LUN {
+            try await amend(unit, with: with) { mark in
+                change(&mark)
+                (mark.ticket, mark.process, mark.host, mark.newName) = (nil, nil, nil, nil)
+                (mark.promisedBytes, mark.promisedIOPS, mark.isReverting) = (nil, nil, nil)
+            }
+        }
+
+        /// Changes the mark of a unit that has our ticket, and at once what `with` does to the unit.
+        func amend(
+            _ unit: LUN, with: LUNChange, _ change: (inout LUNMark) -> Void
+        ) async throws(StorageError) -> LUN {
             var current = unit
             for turn in 1...100 {
                 guard let mark = current.mark, mark.ticket == unit.mark?.ticket else { break }
                 var new = mark
                 change(&new)
-                (new.ticket, new.process, new.host, new.newName) = (nil, nil, nil, nil)
-                (new.promisedBytes, new.promisedIOPS, new.isReverting) = (nil, nil, nil)
                 var whole = with
                 whole.mark = new
                 whole.expected = .some(mark)

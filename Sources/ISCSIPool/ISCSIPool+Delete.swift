@@ -1,6 +1,7 @@
 #if ISCSI
     import BlockStorage
     import IORuntime
+    import QCOW2
 
     extension ISCSIPool {
         public func deleteVolume(_ name: String, policy: DeletePolicy) async throws(StorageError) {
@@ -59,11 +60,12 @@
                 try await uncancelled { () async throws(StorageError) in
                     try await self.provisioner.delete(begun.id)
                 }
+                journal(of: begun.id)?.remove()
             }
         }
 
         /// Throws `busy`, naming them, while others use the unit, were cloned from it, or have made snapshots of it.
-        private func checkDeletable(_ unit: LUN, _ what: String) async throws(StorageError) {
+        func checkDeletable(_ unit: LUN, _ what: String) async throws(StorageError) {
             try await checkUnused(unit, what)
             try refuse(try await clones(of: unit.id), what, unit.mark?.name ?? unit.name)
             let foreign = try await provisioner.snapshots(of: unit.id).filter { $0.ticket == nil }

@@ -27,9 +27,7 @@
             guard mark?.format == .qcow2 else { return unit }
             var image = QCOW2OpenOptions()
             image.isReadOnly = isReadOnly
-            image.journal = options.journalDirectory.map {
-                QCOW2Journal(directory: $0, identity: "\(kind):\(identity):\(id)")
-            }
+            image.journal = journal(of: id)
             let opened = try await QCOW2Volume.open(FixedSizeVolume(unit), image)
             // Whatever is written on a unit, it has no other files.
             guard opened.header.backingFile == nil, !opened.header.hasExternalData else {
@@ -37,6 +35,29 @@
                 throw failure(.unsafeImage, "open volume", mark?.name ?? "", "the image on it needs other files")
             }
             return opened
+        }
+
+        /// What outlives this process of the image on a unit; nil where there is no place for it.
+        func journal(of id: LUN.ID) -> QCOW2Journal? {
+            options.journalDirectory.map { QCOW2Journal(directory: $0, identity: "\(kind):\(identity):\(id)") }
+        }
+
+        /// Has the image on a unit that was rolled back know no journal, on any host: what a session has noted since is of
+        /// other tables.
+        func forgetJournal(ofImageOn unit: LUN) async throws(StorageError) {
+            guard unit.mark?.format == .qcow2 else { return }
+            journal(of: unit.id)?.remove()
+            let volume = try await connect(unit, .shared, isReadOnly: false)
+            try await closing(volume) { () async throws(StorageError) in
+                let sectors = AlignedVolume(volume)
+                var features = try await QCOW2Header.read(from: sectors).autoclearFeatures
+                guard features.sessionTag != 0 else { return }
+                features.sessionTag = 0
+                let bytes = (0..<8).map { UInt8(truncatingIfNeeded: features.rawValue >> (56 - 8 * $0)) }
+                // Where the format has them.
+                try await sectors.write(bytes.rawBytes, at: 88)
+                try await sectors.flush()
+            }
         }
 
         /// Writes a new image onto a unit that reads as zeros.

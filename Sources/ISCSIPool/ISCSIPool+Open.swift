@@ -83,28 +83,26 @@
             _ unit: LUN, _ name: String, asImage: Bool
         ) async throws(StorageError) -> UnitVolume {
             let what = "open volume"
-            guard let process = ProcessIdentity.current() else {
-                throw failure(.internalError, what, name, "/proc does not say which process this is")
-            }
-            let own = LUNMark.Holder(process, initiator: options.initiatorName)
+            let own = try ownHold(what, name)
             let before = try await stillThere(unit, what, name).mark?.holder
-            // Of this process: nothing has it open here, so that it is what a failed attempt has left.
-            let isStale =
-                before.map { isDead($0) || $0.process.isThisProcess && $0.initiator == own.initiator } ?? false
-            if before == nil || isStale { try await setHolder(of: unit.id, own, insteadOf: before, what, name) }
+            // The array may have lost the reservation of somebody who lives, and is about to make it again.
+            if let before, !isStale(before) { throw held(by: before, what, name) }
+            try await setHolder(of: unit.id, own, insteadOf: before, what, name)
             let volume: ISCSIVolume
             do throws(StorageError) {
-                volume = try await connect(unit, isStale ? .preempting : .exclusive, isReadOnly: false)
+                volume = try await connect(unit, before == nil ? .exclusive : .preempting, isReadOnly: false)
             } catch {
                 try? await clearHolder(of: unit.id, own)
                 guard error.code == .busy else { throw error }
-                if let before, !isStale { throw held(by: before, what, name) }
                 if let holder = try await provisioner.unit(unit.id)?.mark?.holder { throw held(by: holder, what, name) }
                 throw error
             }
             do throws(StorageError) {
                 // Of two that wrote at the same moment the other's may have stayed.
                 let current = try await stillThere(unit, what, name)
+                if let other = current.mark?.holder, other != own, !isStale(other) {
+                    throw held(by: other, what, name)
+                }
                 if current.mark?.holder != own {
                     try await setHolder(of: unit.id, own, insteadOf: current.mark?.holder, what, name)
                 }
@@ -121,6 +119,22 @@
                 try? await leave(unit.id, own)
                 throw error
             }
+        }
+
+        /// This process as one that has a unit open for writing.
+        func ownHold(_ what: String, _ name: String) throws(StorageError) -> LUNMark.Holder {
+            guard let process = ProcessIdentity.current() else {
+                throw failure(.internalError, what, name, "/proc does not say which process this is")
+            }
+            return LUNMark.Holder(process, initiator: options.initiatorName)
+        }
+
+        /// Whether a holder of a unit that this process has not open is one no more.
+        private func isStale(_ holder: LUNMark.Holder) -> Bool {
+            // Of this process: it is what a failed attempt has left.
+            isDead(holder)
+                || holder.process.isThisProcess
+                    && holder.initiator == LUNMark.Holder(holder.process, initiator: options.initiatorName).initiator
         }
 
         private func held(by holder: LUNMark.Holder, _ what: String, _ name: String) -> StorageError {
@@ -142,7 +156,7 @@
             return current
         }
 
-        private func setHolder(
+        func setHolder(
             of id: LUN.ID, _ holder: LUNMark.Holder, insteadOf old: LUNMark.Holder?, _ what: String, _ name: String
         ) async throws(StorageError) {
             for _ in 0..<100 {

@@ -1,15 +1,17 @@
 #if ISCSI
     import BlockStorage
     import IORuntime
+    import QCOW2
 
     extension ISCSIPool {
         /// Undoes what was being made, and finishes what was being deleted, by the ticket in the intent.
         ///
-        /// Throws `busy` while the process that has recorded it lives.
+        /// Throws `busy` unless the process that has recorded it is known to be gone, or is this one.
         public func recover(_ intent: Intent) async throws(StorageError) {
             let process = intent.details[Detail.process].flatMap(ProcessIdentity.init(text:))
-            if let process, process.isAlive, !process.isThisProcess {
-                throw failure(.busy, "recover", intent.volume, "\(process) is still at it")
+            // Intents are this host's: what ran before its last start is gone.
+            if let process, !process.isThisProcess, !process.isDead, !process.isOfEarlierBoot {
+                throw failure(.busy, "recover", intent.volume, "\(process) may still be at it")
             }
             guard let ticket = intent.details[Detail.ticket], !ticket.isEmpty else { return }
             for snapshot in try await provisioner.snapshots(of: nil) where snapshot.work == ticket[...] {
@@ -28,18 +30,34 @@
                 case .building:
                     try await provisioner.delete(unit.id)
                 case .deleting:
-                    if try await !clones(of: unit.id).isEmpty {
-                        try await finish(unit) { $0.phase = .ready }
-                    } else {
-                        try await provisioner.delete(unit.id)
-                    }
+                    try await settleDeletion(of: unit)
                 case .ready:
+                    // It may be rolled back already.
+                    if mark.isReverting == true { try await forgetJournal(ofImageOn: unit) }
                     try await finish(unit)
                 }
             } catch {
                 // Somebody else was faster.
                 if error.code != .notFound && error.code != .conflict { throw error }
             }
+        }
+
+        /// Deletes a unit for good unless it is in use, or cloned: whoever was deleting it may have died before it looked,
+        /// or have seen that and not have got to say so.
+        private func settleDeletion(of unit: LUN) async throws(StorageError) {
+            // As it is by now: who has it open says so in the mark.
+            guard let current = try await provisioner.unit(unit.id), let mark = current.mark, mark.phase == .deleting,
+                mark.ticket == unit.mark?.ticket
+            else { return }
+            do throws(StorageError) {
+                try await checkDeletable(current, "delete")
+            } catch {
+                guard error.code == .busy else { throw error }
+                try await finish(current) { $0.phase = .ready }
+                return
+            }
+            try await provisioner.delete(current.id)
+            journal(of: current.id)?.remove()
         }
 
         /// Takes up what processes of this host have left that are dead: what they were at, and what they had open.
@@ -84,15 +102,27 @@
             // What does not answer now is asked again at the next start.
             options.deadline = min(self.options.deadline, .seconds(10))
             options.attachment = .preempting
-            let (target, lun) = try await target(of: unit)
-            // Whoever has it since has said so before.
-            guard let current = try await provisioner.unit(unit.id), current.mark?.holder == holder else { return }
+            let (what, name) = ("release volume", unit.mark?.name ?? unit.name)
+            let own = try ownHold(what, name)
+            // Nobody else's may be the reservation that is taken away: who wants the unit sees that we have it.
             do throws(StorageError) {
+                try await setHolder(of: unit.id, own, insteadOf: holder, what, name)
+            } catch {
+                // Somebody else was faster.
+                if error.code == .notFound || error.code == .conflict { return }
+                throw error
+            }
+            do throws(StorageError) {
+                let (target, lun) = try await target(of: unit)
                 try await ISCSIVolume.open(target, lun: lun, options: options).close()
             } catch {
-                if error.code != .notSupported { throw error }
+                if error.code != .notSupported {
+                    // The dead one's reservation stays, and with it the reason to try again.
+                    try? await setHolder(of: unit.id, holder, insteadOf: own, what, name)
+                    throw error
+                }
             }
-            try await clearHolder(of: unit.id, holder)
+            try await clearHolder(of: unit.id, own)
             try await provisioner.withdrawAccess(to: unit.id, for: self.options.initiatorName)
         }
     }

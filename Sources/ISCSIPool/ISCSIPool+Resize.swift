@@ -19,15 +19,7 @@
                         "it has \(has) bytes, and no array takes back what it gave")
                 }
                 if mark.format == .qcow2 { return try await growImage(of: unit, to: size, whole, name) }
-                let old = unit.size
-                let grown = try await grow(unit, to: size, name)
-                if mark.provisioning == .fat {
-                    if let writer = attachments.writer(unit.id) {
-                        try await Self.allocate(old..<size, of: writer)
-                    } else {
-                        try await allocate(old..<size, of: grown)
-                    }
-                }
+                try await grow(unit, to: size, name)
             }
         }
 
@@ -63,22 +55,39 @@
         }
 
         /// Grows a unit where its room is free; who has it open in this process sees it at once.
-        @discardableResult
-        func grow(_ unit: LUN, to size: UInt64, _ name: String) async throws(StorageError) -> LUN {
+        func grow(_ unit: LUN, to size: UInt64, _ name: String) async throws(StorageError) {
             let what = "resize volume"
             let extra = size - min(size, unit.size)
             if !provisioner.profile.growsInUse {
                 try await checkSessions(of: unit, what, name, own: attachments.count(unit.id))
             }
             try await checkRoom(Provisioned(bytes: extra), for: nil, what, of: name)
-            let grown = try await recording("resize", of: name) { (ticket) async throws(StorageError) in
+            try await recording("resize", of: name) { (ticket) async throws(StorageError) in
                 let begun = try await begin(unit, ticket, what) { $0.promisedBytes = extra }
-                guard begun.size < size else { return try await finish(begun) }
+                guard begun.size < size else {
+                    try await finish(begun)
+                    return
+                }
                 try await contend(begun, for: nil, what, of: name)
-                return try await finish(begun, with: LUNChange(size: size))
+                guard begun.mark?.provisioning == .fat, begun.mark?.format == .raw else {
+                    try await finish(begun, with: LUNChange(size: size))
+                    return
+                }
+                // What it has taken counts, and is promised no more.
+                let grown = try await amend(begun, with: LUNChange(size: size)) { $0.promisedBytes = nil }
+                // Only what this call has added, and while nobody else can take it to be complete: the zeros would fall
+                // on what others have written.
+                try await allocate(begun.size..<size, added: grown)
+                try await finish(grown)
             }
             try await attachments.writer(unit.id)?.rescan()
-            return grown
+        }
+
+        /// Stores zeros where a unit has grown, as this process has it open for writing or opened for that.
+        private func allocate(_ range: Range<UInt64>, added unit: LUN) async throws(StorageError) {
+            guard let writer = attachments.writer(unit.id) else { return try await allocate(range, of: unit) }
+            try await writer.rescan()
+            try await Self.allocate(range, of: writer)
         }
 
         public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {

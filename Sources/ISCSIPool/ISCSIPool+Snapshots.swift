@@ -92,6 +92,7 @@
                     try await uncancelled { () async throws(StorageError) in
                         try await self.provisioner.rollBack(begun.id, to: target.id)
                     }
+                    try await forgetJournal(ofImageOn: begun)
                     try await finish(begun) { $0.virtualSize = target.imageSize ?? $0.virtualSize }
                 }
             }

@@ -53,11 +53,11 @@
 
     extension ISCSIPool {
         func census() async throws(StorageError) -> UnitCensus {
-            // Units first: a snapshot of a unit that is listed later only makes it count for less for a moment, and who
-            // makes a snapshot has promised its room before.
+            // Units first: who makes a snapshot has promised its room before, and forgets the promise afterwards. So it
+            // counts as one or the other, or for a moment as both.
+            let units = try await provisioner.units()
             let snapshots = try await provisioner.snapshots(of: nil)
-            return UnitCensus(
-                units: try await provisioner.units(), snapshots: Dictionary(grouping: snapshots, by: \.unit))
+            return UnitCensus(units: units, snapshots: Dictionary(grouping: snapshots, by: \.unit))
         }
 
         /// The unit of a volume or template; one that nobody has adopted only where nothing managed has its name.

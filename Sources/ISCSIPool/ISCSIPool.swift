@@ -50,7 +50,7 @@
         let options: Options
         let provisioner: any LUNProvisioner
         let names = NameQueue()
-        let attachments = OpenUnits()
+        let attachments: OpenUnits
 
         /// Opens the pool, and removes what processes of this host that died have left of it.
         ///
@@ -75,6 +75,7 @@
         private init(_ name: String, _ provisioner: any LUNProvisioner, _ options: Options, identity: String) {
             (self.name, self.provisioner, self.options, self.identity) = (name, provisioner, options, identity)
             kind = provisioner.kind
+            attachments = OpenUnits.ofThisProcess(pool: identity, initiator: options.initiatorName)
         }
 
         public var capabilities: [Capability] {

@@ -15,11 +15,33 @@
                 weak var volume: UnitVolume?
             }
 
-            var hasWriter: Bool { pendingWriter || writer?.isOpen == true }
-            var readerCount: Int { pendingReaders + readers.count { $0.volume?.isOpen == true } }
+            /// What is closing counts: it may still write.
+            var hasWriter: Bool { pendingWriter || writer?.isPresent == true }
+            var readerCount: Int { pendingReaders + readers.count { $0.volume?.isPresent == true } }
+            /// Without those that are closing.
+            var openWriterCount: Int { pendingWriter || writer?.isOpen == true ? 1 : 0 }
+            var openReaderCount: Int { pendingReaders + readers.count { $0.volume?.isOpen == true } }
         }
 
         private let entries = Locked<[LUN.ID: Entry]>([:])
+
+        private struct Key: Hashable {
+            var pool: String
+            var initiator: String
+        }
+
+        private static let all = Locked<[Key: OpenUnits]>([:])
+
+        /// Those of the pool with this identity, however often it is opened: what a mark says is held by this process
+        /// and initiator, and is not among them, nobody holds any more.
+        static func ofThisProcess(pool: String, initiator: String) -> OpenUnits {
+            all.withLock { all in
+                let key = Key(pool: pool, initiator: initiator)
+                let units = all[key] ?? OpenUnits()
+                all[key] = units
+                return units
+            }
+        }
 
         /// Whether the unit may be opened now; if so, `end` must follow.
         func begin(_ id: LUN.ID, _ mode: OpenMode) -> Bool {
@@ -44,7 +66,7 @@
                 switch mode {
                 case .readOnly:
                     entry.pendingReaders -= 1
-                    entry.readers.removeAll { $0.volume?.isOpen != true }
+                    entry.readers.removeAll { $0.volume?.isPresent != true }
                     if let volume { entry.readers.append(Entry.Reader(volume: volume)) }
                 case .exclusive:
                     entry.pendingWriter = false
@@ -68,14 +90,14 @@
             entries.withLock { entries in entries[id].map { $0.hasWriter || $0.readerCount > 0 } ?? false }
         }
 
-        /// How often this process has the unit open.
+        /// How often this process has the unit open, without what is closing.
         func count(_ id: LUN.ID) -> Int {
-            entries.withLock { entries in entries[id].map { ($0.hasWriter ? 1 : 0) + $0.readerCount } ?? 0 }
+            entries.withLock { entries in entries[id].map { $0.openWriterCount + $0.openReaderCount } ?? 0 }
         }
 
-        /// Whether this process has the unit open, or opens it, to read.
+        /// Whether this process has the unit open, or opens it, to read, and does not just close it.
         func isShared(_ id: LUN.ID) -> Bool {
-            entries.withLock { entries in entries[id].map { $0.readerCount > 0 } ?? false }
+            entries.withLock { entries in entries[id].map { $0.openReaderCount > 0 } ?? false }
         }
     }
 #endif

@@ -12,7 +12,9 @@
         let isImage: Bool
         private let grow: (@Sendable (UInt64) async throws(StorageError) -> Void)?
         private let leave: @Sendable () async throws(StorageError) -> Void
-        private let isClosed = Locked(false)
+        private enum Phase { case open, closing, closed }
+
+        private let phase = Locked(Phase.open)
 
         /// `grow` makes the unit larger; nil where that is not for whoever has it open. `leave` is called once, after
         /// the session has ended.
@@ -25,7 +27,10 @@
             isImage = base is QCOW2Volume
         }
 
-        var isOpen: Bool { isClosed.withLock { !$0 } }
+        var isOpen: Bool { phase.withLock { $0 == .open } }
+
+        /// Whether something of it may still be under way: it is open, or closing.
+        var isPresent: Bool { phase.withLock { $0 != .closed } }
 
         var geometry: VolumeGeometry { base.geometry }
         var stack: String { base.stack }
@@ -88,11 +93,13 @@
         }
 
         func close() async throws(StorageError) {
-            let wasClosed = isClosed.withLock { isClosed in
-                defer { isClosed = true }
-                return isClosed
+            let wasOpen = phase.withLock { phase in
+                guard phase == .open else { return false }
+                phase = .closing
+                return true
             }
-            if wasClosed { return }
+            guard wasOpen else { return }
+            defer { phase.withLock { $0 = .closed } }
             var failure: StorageError?
             do throws(StorageError) { try await base.close() } catch { failure = error }
             let leave = leave

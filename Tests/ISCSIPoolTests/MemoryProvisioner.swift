@@ -10,6 +10,9 @@
             var nextID: UInt64 = 1
             var units: [LUN] = []
             var snapshots: [LUNSnapshot] = []
+            var sessions: [LUN.ID: [LUNSession]] = [:]
+            /// No other array has it.
+            let identity = ISCSIPool.unique()
         }
 
         /// What becomes of a call.
@@ -48,7 +51,7 @@
             return result
         }
 
-        func identity() async throws(StorageError) -> String { "memory" }
+        func identity() async throws(StorageError) -> String { state.withLock(\.identity) }
 
         func capacity() async throws(StorageError) -> LUNCapacity {
             try await call("capacity") { _ in LUNCapacity(bytes: 1 << 40, used: 0) }
@@ -146,11 +149,12 @@
         }
 
         func access(to unit: LUN, for initiator: String) async throws(StorageError) -> LUNAccess {
+            _ = fate("access")
             throw StorageError(.connectionLost, "log in", at: place)
         }
 
         func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession] {
-            try await call("sessions") { _ in [] }
+            try await call("sessions") { $0.sessions[id] ?? [] }
         }
 
         /// A pool on the array.
