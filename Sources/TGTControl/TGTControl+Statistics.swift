@@ -33,9 +33,10 @@ extension TGTControl {
         TGTStatistics.list(try await perform(TGTRequest(.system, .statistics), "ask for statistics"))
     }
 
-    /// The process that listens at the socket, if one does.
+    /// The process that listens at the socket, if one does, though it may be stopped.
     public func process() async -> Int32? {
-        guard let socket = try? await Socket.connect(to: .unix(path: path)) else { return nil }
+        let request = TGTRequest(.system, .show).bytes(text: "")
+        guard let socket = try? await Self.connect(path, sending: request) else { return nil }
         defer { socket.close() }
         return socket.peerProcess
     }

@@ -254,11 +254,30 @@ public struct TGTControl: Sendable {
         return String(decoding: body.prefix { $0 != 0 }, as: UTF8.self)
     }
 
+    /// A connection on which the whole request is sent, whoever cancels: tgtd never lets go of one that ends before that,
+    /// and asks it for more as fast as it can.
+    static func connect(_ path: String, sending request: [UInt8]) async throws(SystemError) -> Socket {
+        let socket = try await Socket.connect(to: .unix(path: path))
+        // It fits into what the socket holds, so that it does not wait for tgtd.
+        let sent = Task { () async -> SystemError? in
+            do throws(SystemError) {
+                try await socket.send(request.rawBytes)
+                return nil
+            } catch {
+                return error
+            }
+        }
+        if let error = await sent.value {
+            socket.close()
+            throw error
+        }
+        return socket
+    }
+
     /// The answer, header and all. Throws `outOfRange` for one whose length cannot be.
     private static func exchange(_ request: [UInt8], _ path: String) async throws(SystemError) -> [UInt8] {
-        let socket = try await Socket.connect(to: .unix(path: path))
+        let socket = try await connect(path, sending: request)
         defer { socket.close() }
-        try await socket.send(request.rawBytes)
         var answer = [UInt8](repeating: 0, count: TGTRequest.answerHeaderByteCount)
         var header = answer.mutableRawBytes
         try await socket.receiveAll(into: &header)

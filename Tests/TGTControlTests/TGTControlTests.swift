@@ -45,6 +45,25 @@ import Testing
         #expect(try await control.accounts().isEmpty)
     }
 
+    @Test("tgtd lets go of every connection, also of those that are given up")
+    func letsGo() async throws {
+        let process = try #require(await control.process())
+        let connections = {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(process)/fd").count
+        }
+        try await control.check()
+        let before = try connections()
+        for _ in 0..<50 {
+            #expect(await control.process() == process)
+            let asking = Task { [control] in _ = try await control.targets() }
+            asking.cancel()
+            _ = await asking.result
+        }
+        // It does one thing after the other, and takes what is closed for done at the next look.
+        for _ in 0..<1000 where try connections() > before { try await control.check() }
+        #expect(try connections() <= before)
+    }
+
     @Test("What tgtd refuses says why, by the code that it stands for")
     func refusals() async throws {
         try await control.createTarget(2, name: "iqn.2026-01.org.sluice:test.2")
