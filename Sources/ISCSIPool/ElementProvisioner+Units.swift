@@ -58,7 +58,14 @@
                 }
                 if let mark = change.mark { new.attributes = try volume.attributes.marked(mark) }
                 guard new != ElementVolumeChange() else { return describe(volume) }
-                return describe(try await client.modifyVolume(volume.id, new))
+                let changed = try await client.modifyVolume(volume.id, new)
+                guard let mark = change.mark else { return describe(changed) }
+                // The array compares nothing: who has read the mark before this may write another after it.
+                guard let now = try await own(id) else { throw missing(id, "change unit") }
+                guard now.attributes.mark?.keeps(mark, insteadOf: volume.attributes.mark) == true else {
+                    throw failure(.conflict, "change unit", "somebody else has changed unit \(id) at this moment")
+                }
+                return describe(now)
             }
         }
 
@@ -199,6 +206,22 @@
             return LUNSnapshot(
                 id: UInt64(clamping: snapshot.id), unit: UInt64(clamping: snapshot.volumeID), name: name,
                 size: snapshot.size, createdAt: Int64(exactly: time.rounded(.down)) ?? 0, ticket: ticket)
+        }
+    }
+
+    extension LUNMark {
+        /// Whether this one, that stands there, was made of `new`, or with knowledge of it, and not of the `old` one that
+        /// `new` has replaced. Judged by who is at work on the unit, who holds it, and where it is in its life.
+        func keeps(_ new: LUNMark, insteadOf old: LUNMark?) -> Bool {
+            guard self != new, let old else { return self == new }
+            func keeps<Value: Equatable>(_ value: KeyPath<LUNMark, Value?>) -> Bool {
+                let (now, new, old) = (self[keyPath: value], new[keyPath: value], old[keyPath: value])
+                if new == old || now == new { return true }
+                // What was given up somebody else may have taken since.
+                return new == nil && now != old
+            }
+            let isSamePhase = new.phase == old.phase || phase == new.phase || new.phase == .ready && phase != old.phase
+            return isSamePhase && keeps(\.ticket) && keeps(\.holder) && keeps(\.isReverting)
         }
     }
 

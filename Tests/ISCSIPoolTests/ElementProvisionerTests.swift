@@ -154,6 +154,26 @@
             #expect(await array.call("ListDeletedVolumes")["volumes"] == [])
         }
 
+        @Test("a mark that somebody writes who has not seen ours is told from one that was made of it")
+        func lostMarks() {
+            let old = LUNMark(name: "v")
+            var deleting = old
+            (deleting.phase, deleting.ticket) = (.deleting, "A")
+            var held = old
+            held.ticket = "B"
+            // Written over it by one that had read what was there before.
+            #expect(!old.keeps(deleting, insteadOf: old) && !held.keeps(deleting, insteadOf: old))
+            #expect(deleting.keeps(deleting, insteadOf: old))
+            var added = deleting
+            added.virtualSize = 1
+            #expect(added.keeps(deleting, insteadOf: old))
+            // Given up, and taken by another since; or still there, by one that had not seen that.
+            #expect(held.keeps(old, insteadOf: deleting) && !added.keeps(old, insteadOf: deleting))
+            var reverting = old
+            reverting.isReverting = true
+            #expect(!old.keeps(reverting, insteadOf: old) && !reverting.keeps(old, insteadOf: reverting))
+        }
+
         @Test("what a dead process deleted and did not purge is purged, and nothing else that is deleted")
         func leftovers() async throws {
             let array = try await ElementTestArray.start()
