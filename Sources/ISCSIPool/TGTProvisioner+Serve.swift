@@ -17,12 +17,21 @@
             }
         }
 
-        /// Has tgtd serve all units that are ready, those that it knows already as they are.
-        func serve(_ state: TGTState) async throws(StorageError) {
+        /// Has tgtd serve all units that are ready, those that it knows already as they are. Others than the `new` one
+        /// it has forgotten: when it is told of them again is written before anybody can log in, and once more after.
+        func serve(_ state: inout TGTState, new: LUN.ID? = nil) async throws(StorageError) {
             let targets = try await served()
             let byName = Dictionary(targets.map { ($0.name, $0) }) { first, _ in first }
             var taken = Set(targets.map(\.number))
             var needsAccount = true
+            // Whoever holds one alone has seen that nobody else was logged in.
+            let forgotten = state.units.filter {
+                $0.phase == .ready && $0.id != new && $0.mark.holder == nil && byName[state.targetName($0.id)] == nil
+            }.map(\.id)
+            if !forgotten.isEmpty {
+                for id in forgotten { state[id]?.servedAgainAt = now() }
+                try await store.save(state)
+            }
             for unit in state.units where unit.phase == .ready {
                 let name = state.targetName(unit.id)
                 if let target = byName[name], isComplete(target, unit, state) { continue }
@@ -38,6 +47,7 @@
                     try await create(name, unit, state, taken: &taken)
                 }
             }
+            for id in forgotten { state[id]?.servedAgainAt = now() }
         }
 
         private func createAccount(_ state: TGTState) async throws(StorageError) {
@@ -122,7 +132,7 @@
                 try await removeUnit(target, unit)
             }
             state[unit.id]?.isStale = nil
-            try await serve(state)
+            try await serve(&state)
         }
 
         /// Ends a target of ours: nobody can log in any more, then those go who are logged in, then the unit, and the

@@ -99,7 +99,7 @@
                 if try await self.store.shareBlocks(of: file, as: clone.file, size: request.size) {
                     state[id] = clone
                     try await self.store.save(state)
-                    try await self.serve(state)
+                    try await self.serve(&state, new: id)
                     return (clone, file, false)
                 }
                 clone.phase = .making
@@ -109,7 +109,7 @@
                 return (clone, file, true)
             }
             if !needsCopy { return await describe(clone, try await current()) }
-            return try await copying(what, source, isFrozen: snapshot == nil && !isQuiet) {
+            return try await copying(what, source, isFrozen: snapshot == nil && !isQuiet, new: clone.id) {
                 () async throws(StorageError) in
                 try await self.store.copy(file, to: clone.file, size: clone.size)
             } finish: { (state, isComplete) async throws(StorageError) in
@@ -182,7 +182,7 @@
             } catch {
                 state[id]?.copier = nil
                 try await store.save(state)
-                try? await serve(state)
+                try? await serve(&state)
                 throw error
             }
         }
@@ -201,7 +201,8 @@
         /// Copies without the lock, and then lets initiators in again and `finish`es with it, whether the copy
         /// succeeded or not.
         private func copying<Result: Sendable>(
-            _ what: String, _ id: LUN.ID, isFrozen: Bool, _ copy: () async throws(StorageError) -> Void,
+            _ what: String, _ id: LUN.ID, isFrozen: Bool, new: LUN.ID? = nil,
+            _ copy: () async throws(StorageError) -> Void,
             finish: @escaping @Sendable (inout TGTState, _ isComplete: Bool) async throws(StorageError) -> Void,
             result: @escaping @Sendable (TGTState) async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
@@ -213,7 +214,7 @@
                     if isFrozen { state[id]?.copier = nil }
                     try await finish(&state, isComplete)
                     try await self.store.save(state)
-                    try await self.serve(state)
+                    try await self.serve(&state, new: new)
                     return isComplete ? try await result(state) : nil
                 }
             }

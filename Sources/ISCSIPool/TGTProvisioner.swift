@@ -2,6 +2,7 @@
     import BlockStorage
     import Foundation
     import IORuntime
+    import SystemPackage
     import TGTControl
 
     /// Units on a plain Linux host: files of a directory, or block devices in it, that tgtd serves.
@@ -20,31 +21,43 @@
         let store: TGTStore
         let control: TGTControl
         let deadline: Duration
+        let grace: Duration
+        let now: @Sendable () -> UInt64
         private let portals: [String]
         private let trouble = Locked<String?>(nil)
 
         /// Opens the directory, which is made a pool's where it is none, and has tgtd serve its units.
         ///
-        /// `portal` is where initiators find tgtd: `HOST:PORT`. Throws `notFound` where the directory is not there, and
-        /// `connectionLost` or `timedOut` where no tgtd answers.
+        /// `portal` is where initiators find tgtd: `HOST:PORT`. `machineFile` tells this host from others. A unit that
+        /// tgtd had forgotten counts as in use for the time of `grace`, by the monotonic nanoseconds of `now`: libiscsi
+        /// waits up to 30 seconds before it logs in again.
+        ///
+        /// Throws `notFound` where the directory is not there, `connectionLost` or `timedOut` where no tgtd answers, and
+        /// `conflict` where another host, or another tgtd, has the directory.
         public static func open(
             portal: String, control: TGTControl, directory: String, deadline: Duration = .seconds(30),
-            profile: LUNProfile = .target
+            profile: LUNProfile = .target, machineFile: FilePath = "/etc/machine-id",
+            grace: Duration = .zero, now: @escaping @Sendable () -> UInt64 = MonotonicTime.nanoseconds
         ) async throws(StorageError) -> TGTProvisioner {
             guard ISCSIAddress.parse(portal) != nil else {
                 throw StorageError(.invalidArgument, "open pool", at: portal, why: "this is not HOST:PORT")
             }
             let blocking = BlockingPool(threads: 8, deadline: IODeadline(deadline))
             let store = try await TGTStore(directory, deadline: deadline, blocking)
-            let provisioner = TGTProvisioner(store, control, portal, deadline, profile)
-            try await provisioner.prepare()
+            let provisioner = TGTProvisioner(store, control, portal, deadline, profile, grace, now)
+            // Where it listens is known only of one that does.
+            _ = try await provisioner.served()
+            try await provisioner.prepare(
+                machine: try await store.machine(machineFile), socket: try await store.resolved(control.path))
             return provisioner
         }
 
         private init(
-            _ store: TGTStore, _ control: TGTControl, _ portal: String, _ deadline: Duration, _ profile: LUNProfile
+            _ store: TGTStore, _ control: TGTControl, _ portal: String, _ deadline: Duration, _ profile: LUNProfile,
+            _ grace: Duration, _ now: @escaping @Sendable () -> UInt64
         ) {
             (self.store, self.control, self.deadline, self.profile) = (store, control, deadline, profile)
+            (self.grace, self.now) = (grace, now)
             portals = [portal]
             place = "\(portal), \(store.path)"
         }
@@ -88,7 +101,7 @@
             }
         }
 
-        private func prepare() async throws(StorageError) {
+        private func prepare(machine: String, socket: String) async throws(StorageError) {
             try await store.withLock("open pool") { () async throws(StorageError) in
                 if try await store.begin() == nil {
                     guard try await store.ownFiles().isEmpty else {
@@ -99,6 +112,19 @@
                     let digits = String(UInt64.random(in: 0...UInt64.max), radix: 16)
                     try await store.save(
                         TGTState(pool: String(repeating: "0", count: 16 - digits.count) + digits))
+                }
+                if var state = try await store.begin() {
+                    guard state.machine ?? machine == machine, state.socket ?? socket == socket else {
+                        throw StorageError(
+                            .conflict, "open pool", at: store.path,
+                            why: """
+                                machine \(state.machine ?? "") serves it by the tgtd at \(state.socket ?? ""), and this \
+                                is machine \(machine), with the tgtd at \(socket); where that one does so no more, \
+                                remove "machine" and "socket" from its state.json
+                                """)
+                    }
+                    (state.machine, state.socket) = (machine, socket)
+                    try await store.save(state)
                 }
                 _ = try await store.secret(making: true)
             }
@@ -128,7 +154,7 @@
                     try await end(target)
                 }
                 for unit in state.units where unit.isStale == true { try await serveAnew(unit, &state) }
-                try await serve(state)
+                try await serve(&state)
                 try await store.save(state)
                 // Only now: what the state on the disk does not know is nobody's.
                 let known = Set(state.units.flatMap(\.files))
@@ -167,15 +193,21 @@
                 details: [VolumeDescription.Detail("backing file", store.path(of: unit.file))])
         }
 
-        /// Above the numbers of units that are ours: the numbers of files that are not.
+        /// Above the numbers of units that are ours: what tells files that are not from each other.
         private static let firstForeign: UInt64 = 1 << 63
+
+        /// Of a file by its name and by what has that name now.
+        private func foreignID(_ entry: (name: String, status: FileStatus)) -> LUN.ID {
+            let text = "\(entry.status.device) \(entry.status.inode) \(entry.name)"
+            return Self.firstForeign | (UInt64(LUNMark.tag(text), radix: 16) ?? 0)
+        }
 
         private func foreign(
             _ entry: (name: String, status: FileStatus)
         ) async throws(StorageError) -> LUN {
             let size = entry.status.isRegularFile ? entry.status.size : try await store.size(of: entry.name)
             return LUN(
-                id: Self.firstForeign | entry.status.inode, name: entry.name, path: nil, size: size,
+                id: foreignID(entry), name: entry.name, path: nil, size: size,
                 allocatedSize: entry.status.isRegularFile ? entry.status.allocatedSize : size)
         }
 
@@ -189,7 +221,7 @@
                     id: id, file: file, size: request.size, qos: request.qos, mark: request.mark, phase: .ready)
                 // Before anybody can log in to it: a target that the state does not know would be another's later.
                 try await self.store.save(state)
-                try await self.serve(state)
+                try await self.serve(&state, new: id)
                 return await self.describe(try self.find(id, "create unit", state), state)
             }
         }
@@ -215,7 +247,14 @@
                 if case .some(let expected) = change.expected, expected != unit.mark {
                     throw self.failure(.conflict, what, id, "another host has changed it at this moment")
                 }
-                if let mark = change.mark { unit.mark = mark }
+                if let mark = change.mark {
+                    if mark.holder != nil, mark.holder != unit.mark.holder, unit.phase == .ready {
+                        // Who has it from now on has not had it when tgtd forgot it: somebody else may have.
+                        try await self.serve(&state)
+                        unit.servedAgainAt = state[id]?.servedAgainAt
+                    }
+                    unit.mark = mark
+                }
                 switch change.qos {
                 case nil: break
                 case .some(.none): unit.qos = nil
@@ -249,9 +288,19 @@
             let known = Set(state.units.map(\.file))
             guard let mark = change.mark,
                 let entry = try await store.entries().first(where: {
-                    Self.firstForeign | $0.status.inode == id && !known.contains($0.name)
+                    foreignID($0) == id && !known.contains($0.name)
                 })
             else { throw failure(.notFound, what, id, "there is no such file") }
+            // Under another name it would be written to by somebody else.
+            guard !entry.status.isRegularFile || entry.status.linkCount == 1 else {
+                throw failure(.invalidArgument, what, id, "\(entry.name) has another name, too")
+            }
+            for unit in state.units where unit.isDevice {
+                guard let status = await store.status(of: unit.file) else { continue }
+                guard status.device != entry.status.device || status.inode != entry.status.inode else {
+                    throw failure(.invalidArgument, what, id, "\(entry.name) is the device of unit \(unit.id)")
+                }
+            }
             let found = try await foreign(entry)
             guard found.size > 0, found.size % 512 == 0 else {
                 throw failure(.invalidArgument, what, id, "\(found.size) bytes are no whole number of sectors")
@@ -263,7 +312,7 @@
             if case .policy(let policy)? = change.qos { unit.qos = policy }
             state[newID] = unit
             try await store.save(state)
-            try await serve(state)
+            try await serve(&state, new: newID)
             return await describe(unit, state)
         }
 
@@ -308,17 +357,46 @@
                 credentials: ISCSITarget.Credentials(user: state.user, secret: try await store.secret(making: false)))
         }
 
+        /// Who is logged in to the unit. Where nobody is, but tgtd had forgotten the unit not long ago: somebody who may
+        /// have been, and is about to come back.
         public func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession] {
-            let state = try await current()
-            guard let target = try await served().first(where: { $0.name == state.targetName(id) }) else { return [] }
+            var state = try await current()
+            func target() async throws(StorageError) -> TGTTarget? {
+                try await served().first { $0.name == state.targetName(id) }
+            }
+            var found = try await target()
+            if found == nil, state[id]?.phase == .ready {
+                // tgtd was started again, and whoever was logged in waits for the unit.
+                try await recover()
+                state = try await current()
+                found = try await target()
+            }
+            guard let found else { return [] }
             do throws(StorageError) {
-                return try await control.connections(target: target.number).map {
-                    LUNSession(initiator: $0.initiator, address: $0.address)
+                let connections = try await control.connections(target: found.number)
+                if connections.isEmpty, let seconds = secondsLeft(state[id]) {
+                    return [
+                        LUNSession(
+                            initiator: "an initiator of before tgtd was started again, for which \(seconds) s are left,"
+                        )
+                    ]
                 }
+                return connections.map { LUNSession(initiator: $0.initiator, address: $0.address) }
             } catch {
                 if error.code == .notFound { return [] }
                 throw error
             }
+        }
+
+        /// How long who was logged in when tgtd forgot the unit has to come back. Nil: nobody was, or has any time left.
+        private func secondsLeft(_ unit: TGTState.Unit?) -> Int64? {
+            // Templates are read to be copied, and by nobody for longer.
+            guard let unit, let time = unit.servedAgainAt, unit.mark.kind == .volume else { return nil }
+            let now = now()
+            // A time to come is one of an earlier run of the host.
+            guard now >= time else { return nil }
+            let left = grace - .nanoseconds(Int64(clamping: now - time))
+            return left > .zero ? left.components.seconds + (left.components.attoseconds > 0 ? 1 : 0) : nil
         }
 
         // MARK: - tgtd

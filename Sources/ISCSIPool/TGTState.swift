@@ -22,6 +22,8 @@
             var isStale: Bool?
             /// The file that the copier makes, for the unit to be in.
             var newFile: String?
+            /// When tgtd, which had forgotten it, was told of it again, on `MonotonicTime`'s scale.
+            var servedAgainAt: UInt64?
             /// Whether it was there before it was ours, and is not the pool's to remove if it is no regular file.
             var isDevice = false
 
@@ -56,6 +58,10 @@
         var version = 1
         /// Random, and the pool's for ever: it is in the targets' names.
         var pool: String
+        /// The host that the pool is on, and the socket of the tgtd that serves it: no other may, since each would let
+        /// somebody in, and tgtd knows the reservations of its own initiators only. Nil until the first one opens it.
+        var machine: String?
+        var socket: String?
         /// The next unit's or snapshot's. None is used twice.
         var nextID: UInt64 = 1
         var units: [Unit] = []
@@ -73,7 +79,7 @@
             let files = state.units.flatMap(\.files)
             let identifiers = state.units.flatMap { unit in [unit.id] + unit.snapshots.map(\.id) }
             guard isPlain, files.allSatisfy(Self.isInside), Set(identifiers).count == identifiers.count,
-                identifiers.allSatisfy({ $0 < state.nextID })
+                identifiers.allSatisfy({ $0 < state.nextID }), state.nextID < 1 << 63
             else { throw reject("what it says cannot be") }
             self = state
         }

@@ -10,10 +10,20 @@
         let path: String
         private let directory: Directory
         private let folder: Directory
-        private let queue = NameQueue()
+        /// Those of this process that want the lock, in their order.
+        private let turns = Locked(Turns())
         /// What this process has written last.
         private let written = Locked<TGTState?>(nil)
         private let patience: Duration
+        /// Of the calls with which files are changed.
+        private let limit: IODeadline?
+        /// Whether a state was being written that did not come to an end in time.
+        private let isUnsure = Locked(false)
+
+        private struct Turns {
+            var waiting: [UInt64] = []
+            var next: UInt64 = 0
+        }
 
         private static let stateName = "state.json"
         private static let newStateName = "state.new"
@@ -25,6 +35,7 @@
         /// Opens the directory, and makes the pool's folder in it where there is none.
         init(_ path: String, deadline: Duration, _ blocking: BlockingPool) async throws(StorageError) {
             patience = deadline
+            limit = blocking.deadline
             guard path.hasPrefix("/") else {
                 throw StorageError(.invalidArgument, "open pool", at: path, why: "an absolute path is needed")
             }
@@ -51,6 +62,36 @@
 
         func path(of file: String) -> String { "\(path)/\(file)" }
 
+        // MARK: - Host
+
+        /// What tells this host from others; empty where it has nothing of the kind.
+        func machine(_ file: FilePath) async throws(StorageError) -> String {
+            do throws(SystemError) {
+                let opened = try await File.open(file)
+                var bytes = [UInt8](repeating: 0, count: 256)
+                var span = bytes.mutableRawBytes
+                let count = try await opened.read(into: &span, at: 0)
+                try await opened.close()
+                return String(decoding: bytes.prefix(count).prefix { $0 > 0x20 }, as: UTF8.self)
+            } catch {
+                if error.errno == .noSuchFileOrDirectory { return "" }
+                throw StorageError(error, "read the machine's id", at: file.string)
+            }
+        }
+
+        /// A socket's path without symbolic links to it.
+        func resolved(_ socket: String) async throws(StorageError) -> String {
+            let socket = FilePath(socket)
+            guard let name = socket.lastComponent else { return socket.string }
+            do throws(SystemError) {
+                let folder = socket.removingLastComponent()
+                let opened = try await Directory.open(folder.isEmpty ? "." : folder)
+                return FilePath(try await opened.resolvedPath()).appending(name).string
+            } catch {
+                throw StorageError(error, "open pool", at: socket.string)
+            }
+        }
+
         // MARK: - State
 
         /// The state as it was written last.
@@ -63,8 +104,13 @@
         func save(_ state: TGTState) async throws(StorageError) {
             // Also what `current` read: nobody else has changed it since.
             if written.withLock({ $0 }) == state { return }
+            if isUnsure.withLock({ $0 }), isLate {
+                throw StorageError(
+                    .timedOut, "write state", at: path, why: "an earlier write of it has not come to an end")
+            }
             written.withLock { $0 = nil }
             let bytes = state.bytes
+            isUnsure.withLock { $0 = true }
             try await attempt("write state", Self.stateName) { () async throws(SystemError) in
                 let file = try await folder.open(Self.newStateName, [.write, .create, .truncate])
                 do throws(SystemError) {
@@ -78,8 +124,12 @@
                 try await folder.rename(Self.newStateName, to: Self.stateName, replacing: true)
                 try await folder.synchronize()
             }
+            isUnsure.withLock { $0 = false }
             written.withLock { $0 = state }
         }
+
+        /// Whether the kernel still has a call that was given up.
+        private var isLate: Bool { limit?.overdue != nil }
 
         /// The state, of which `save` then writes only what is another. The lock is held.
         func begin() async throws(StorageError) -> TGTState? {
@@ -93,29 +143,51 @@
         func withLock<Result>(
             _ what: String, _ body: () async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
-            try await queue.withName("") { () async throws(StorageError) in
-                let file = try await attempt(what, Self.lockName) { () async throws(SystemError) in
-                    try await folder.open(Self.lockName, [.write, .create])
+            let end = ContinuousClock.now + patience
+            func pause(_ holder: String, _ time: Duration) async throws(StorageError) {
+                if Task.isCancelled { throw StorageError(.cancelled, what, at: path) }
+                guard ContinuousClock.now < end else {
+                    throw StorageError(.busy, what, at: path, why: "\(holder) holds the pool's lock")
                 }
-                let end = ContinuousClock.now + patience
-                let result: Result
-                do throws(StorageError) {
-                    while try await attempt(
-                        what, Self.lockName, { () async throws(SystemError) in try await !file.lock(.exclusive, 0..<1) }
-                    ) {
-                        if Task.isCancelled { throw StorageError(.cancelled, what, at: path) }
-                        guard ContinuousClock.now < end else {
-                            throw StorageError(.busy, what, at: path, why: "another process holds the pool's lock")
-                        }
-                        await IOExecutor.sleep(for: .microseconds(Int.random(in: 1000...8000)))
-                    }
-                    result = try await body()
-                } catch {
-                    try? await file.close()
-                    throw error
+                await IOExecutor.sleep(for: time)
+            }
+            let turn = turns.withLock { turns in
+                turns.next &+= 1
+                turns.waiting.append(turns.next)
+                return turns.next
+            }
+            defer { turns.withLock { turns in turns.waiting.removeAll { $0 == turn } } }
+            while turns.withLock({ $0.waiting.first != turn }) {
+                try await pause("another task of this process", .milliseconds(1))
+            }
+            let file = try await attempt(what, Self.lockName) { () async throws(SystemError) in
+                try await folder.open(Self.lockName, [.write, .create])
+            }
+            do throws(StorageError) {
+                while try await attempt(
+                    what, Self.lockName, { () async throws(SystemError) in try await !file.lock(.exclusive, 0..<1) }
+                ) {
+                    try await pause("another process", .microseconds(Int.random(in: 1000...8000)))
                 }
+                let result = try await body()
                 try? await file.close()
                 return result
+            } catch {
+                await letGo(file)
+                throw error
+            }
+        }
+
+        /// Gives up the lock when nothing that was begun with it can change a file any more: a call that the kernel still
+        /// has may yet be done, and nobody else, in this process either, gets the lock until it has returned.
+        private func letGo(_ file: File) async {
+            guard isLate else {
+                try? await file.close()
+                return
+            }
+            Task.detached { [self] in
+                while isLate { await IOExecutor.sleep(for: .milliseconds(20)) }
+                try? await file.close()
             }
         }
 

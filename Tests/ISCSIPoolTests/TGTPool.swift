@@ -2,6 +2,7 @@
     import BlockStorage
     import Foundation
     import IORuntime
+    import SystemPackage
     import TGTControl
 
     @testable import ISCSIPool
@@ -21,9 +22,14 @@
 
         var control: TGTControl { TGTControl(path: "\(daemon.directory)/tgtd.0", deadline: .seconds(60)) }
 
-        func provisioner() async throws(StorageError) -> TGTProvisioner {
-            try await TGTProvisioner.open(
-                portal: daemon.description.portals[0], control: control, directory: directory, deadline: .seconds(60))
+        /// The time by which it is judged who may still come back after a restart, in nanoseconds.
+        let now = Locked<UInt64>(1)
+
+        func provisioner(machineFile: FilePath = "/etc/machine-id") async throws(StorageError) -> TGTProvisioner {
+            let now = now
+            return try await TGTProvisioner.open(
+                portal: daemon.description.portals[0], control: control, directory: directory, deadline: .seconds(60),
+                machineFile: machineFile, grace: .seconds(40), now: { now.withLock { $0 } })
         }
 
         /// The pool as a host sees it that is called so.

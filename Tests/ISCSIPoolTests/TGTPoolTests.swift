@@ -114,6 +114,12 @@
             ] as [@Sendable () async throws -> Void] {
                 #expect(await failure(body)?.code == .invalidArgument)
             }
+            // Under another name somebody else would go on writing to it.
+            try FileManager.default.linkItem(
+                atPath: "\(test.directory)/theirs", toPath: "\(test.daemon.directory)/link")
+            let linked = await failure { _ = try await pool.adoptVolume("theirs", format: .raw) }
+            #expect(linked?.code == .invalidArgument)
+            try FileManager.default.removeItem(atPath: "\(test.daemon.directory)/link")
             let taken = await failure {
                 _ = try await pool.createVolume("theirs", CreateRequest(size: Self.size, format: .raw))
             }
@@ -334,6 +340,7 @@
             let path = "\(test.directory)/sluice/state.json"
             for text in [
                 "", "{}", "nonsense", "{\"version\":2,\"pool\":\"0123456789abcdef\",\"nextID\":1,\"units\":[]}",
+                "{\"version\":1,\"pool\":\"0123456789abcdef\",\"nextID\":18446744073709551615,\"units\":[]}",
             ] {
                 try text.write(toFile: path, atomically: false, encoding: .utf8)
                 #expect(await failure { _ = try await test.provisioner() }?.code == .corrupt)
