@@ -56,7 +56,9 @@ done
 curl --silent --fail "http://$place/metrics" >"$work/seen/metrics.txt"
 tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/serve.cmdline"
 tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/serve.environ"
-# The session is lost and made anew.
+# The session is lost and made anew. Who was logged in to a volume that nobody holds may come back for a while: it is
+# deleted before.
+works volume delete p/empty
 target tgt kill
 target tgt restart
 qemu-io -f raw -c 'write 0 64k' -c flush "$(uri "$work/vm.sock")" >"$work/seen/qemu-io.txt"
@@ -85,7 +87,7 @@ cp "$work/array.log" "$work/seen/array.txt"
 works volume delete e/disk
 works volume flatten p/vm
 works volume rename p/copy copied
-for volume in copied empty; do works volume delete "p/$volume"; done
+works volume delete p/copied
 seen volume delete p/absent
 
 cp -a "$SLUICE_HOME" "$work/seen/home"

@@ -37,7 +37,7 @@
         public static func open(
             portal: String, control: TGTControl, directory: String, deadline: Duration = .seconds(30),
             profile: LUNProfile = .target, machineFile: FilePath = "/etc/machine-id",
-            grace: Duration = .zero, now: @escaping @Sendable () -> UInt64 = MonotonicTime.nanoseconds
+            grace: Duration = .seconds(40), now: @escaping @Sendable () -> UInt64 = MonotonicTime.nanoseconds
         ) async throws(StorageError) -> TGTProvisioner {
             guard ISCSIAddress.parse(portal) != nil else {
                 throw StorageError(.invalidArgument, "open pool", at: portal, why: "this is not HOST:PORT")
