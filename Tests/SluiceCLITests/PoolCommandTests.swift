@@ -42,7 +42,8 @@ import Testing
         try await shell.fails("invalidArgument", "pool", "add", "p", "/srv")
         try await shell.fails("invalidArgument", "pool", "add", "../p", "dir:///tmp")
         try await shell.fails("invalidArgument", "pool", "add", "p", "dir:///tmp?deadline=0")
-        try await shell.fails("notSupported", "pool", "add", "p", "element://admin@mvip/pool")
+        try await shell.fails("invalidArgument", "pool", "add", "p", "element://admin@mvip/pool")
+        try await shell.fails("notSupported", "pool", "add", "p", "gluster://host/volume")
         let shared = try await shell.fails(
             "invalidArgument", "pool", "add", "p", "sharedmountpoint://\(shell.directory)")
         #expect(shared.error.contains("mount"))
@@ -57,7 +58,9 @@ import Testing
             try await shell.fails("invalidArgument", "pool", "add", "p", "dir://u:hunter2@h/p"),
             try await shell.fails("invalidArgument", "pool", "add", "p", "MVIP=1.2.3.4;clusterAdminPassword=hunter2"),
             try await shell.fails(
-                "notSupported", "pool", "add", "--log-level", "trace", "p", "element://mvip?password=hunter2"),
+                "invalidArgument", "pool", "add", "--log-level", "trace", "p", "element://mvip?password=hunter2"),
+            try await shell.fails(
+                "notSupported", "pool", "add", "--log-level", "trace", "p", "gluster://host?password=hunter2"),
         ]
         for result in results { #expect(!(result.output + result.error).contains("hunter2")) }
         try Data("hunter2".utf8).write(to: URL(filePath: shell.path("key")))
