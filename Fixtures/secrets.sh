@@ -17,6 +17,35 @@ seen() {
 # refused CODE: the last command's error.
 refused() { grep -q "^error: $1" "$work/seen/$runs.err" || fail "run $runs: $(cat "$work/seen/$runs.err")"; }
 
+# worked: the last command did not fail. works [ARGUMENT…]: a command that does not.
+worked() { ! grep -q '^error' "$work/seen/$runs.err" || fail "run $runs: $(grep '^error' "$work/seen/$runs.err")"; }
+works() {
+    seen "$@"
+    worked
+}
+# served_seen: what the export in $served says and shows of itself.
+served_seen() {
+    local place
+    place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
+    curl --silent --fail "http://$place/metrics" >"$work/seen/metrics.txt"
+    tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/serve.cmdline"
+    tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/serve.environ"
+}
+# qemu_seen VOLUME: QEMU opens the volume as it is told to; its arguments and output are kept.
+qemu_seen() {
+    local description arguments qemu
+    description=$(sluice --json volume qemu "$1")
+    mapfile -t arguments < <(jq -r '.arguments[]' <<<"$description")
+    qemu-system-x86_64 -nodefaults -display none -S -qmp "unix:$work/qmp.sock,server=on,wait=off" "${arguments[@]}" \
+        >"$work/seen/qemu.txt" 2>&1 &
+    qemu=$!
+    children+=("$qemu")
+    wait_until 20 test -S "$work/qmp.sock" || fail "QEMU does not take the arguments: $(cat "$work/seen/qemu.txt")"
+    tr '\0' '\n' <"/proc/$qemu/cmdline" >"$work/seen/qemu.cmdline"
+    kill "$qemu"
+    wait "$qemu" || true
+}
+
 # scan: what the kept files hold of $secrets; to standard error, how much was looked at.
 scan() { "$root/Fixtures/find-secrets" "$work/seen" "${secrets[@]}"; }
 

@@ -9,11 +9,6 @@ source "$(dirname "$0")/../iscsi.sh"
 
 start_target tgt
 openssl rand 4194304 >"$work/random.raw"
-worked() { ! grep -q '^error' "$work/seen/$runs.err" || fail "run $runs: $(grep '^error' "$work/seen/$runs.err")"; }
-works() {
-    seen "$@"
-    worked
-}
 works pool add p "$(target_url tgt)"
 # The pool has made it itself, in a file that only its owner can read.
 secret_file=$(find "$work/tgt-units" -type f -perm 600 -name '*secret*' | head -n 1)
@@ -47,15 +42,12 @@ for command in "pool list" "pool info p" "template list p" "volume list p" "volu
 done
 works volume xml p/vm --secret
 serve p/vm "$work/vm.sock" --log-level trace --metrics 127.0.0.1:0
-place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
 for command in "volume info p/vm" "volume xml p/vm" "volume qemu p/vm" "serve --list" \
     "volume set-qos p/vm --max-iops 600" "snapshot create p/vm@live" "volume resize p/vm 128M"; do
     # shellcheck disable=SC2086
     works $command
 done
-curl --silent --fail "http://$place/metrics" >"$work/seen/metrics.txt"
-tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/serve.cmdline"
-tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/serve.environ"
+served_seen
 # The session is lost and made anew. Who was logged in to a volume that nobody holds may come back for a while: it is
 # deleted before.
 works volume delete p/empty
@@ -66,16 +58,7 @@ stop "$served"
 cp "$work/serve.log" "$work/seen/serve.log"
 
 # QEMU opens the unit as it is told to, and shows no secret either.
-description=$(sluice --json volume qemu p/vm)
-mapfile -t arguments < <(jq -r '.arguments[]' <<<"$description")
-qemu-system-x86_64 -nodefaults -display none -S -qmp "unix:$work/qmp.sock,server=on,wait=off" "${arguments[@]}" \
-    >"$work/seen/qemu.txt" 2>&1 &
-qemu=$!
-children+=("$qemu")
-wait_until 20 test -S "$work/qmp.sock" || fail "QEMU does not take the arguments: $(cat "$work/seen/qemu.txt")"
-tr '\0' '\n' <"/proc/$qemu/cmdline" >"$work/seen/qemu.cmdline"
-kill "$qemu"
-wait "$qemu" || true
+qemu_seen p/vm
 
 works snapshot revert p/vm@s
 works snapshot delete p/vm@s
