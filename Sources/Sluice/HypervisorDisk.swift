@@ -191,17 +191,16 @@ extension StorageHost {
         try await materialise(volume.volume)
         let pool = try await pool(volume.pool)
         let ownLimits = pool.enforcer != .none ? nil : policy.flatMap(HypervisorLimits.init)
-        if let image = try await rbdImage(volume, in: pool) {
-            let isTemplate = try await pool.describeVolume(volume.name).isTemplate
+        let described = try await pool.describeVolume(volume.name)
+        if let image = try await rbdImage(volume, described, in: pool) {
             return HypervisorDisk(
-                address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil || isTemplate,
+                address: volume, source: .rbd(image), isReadOnly: volume.snapshot != nil || described.isTemplate,
                 limits: ownLimits)
         }
         #if ISCSI
-            if let disk = try await iscsiDisk(volume, in: pool) {
-                let isTemplate = try await pool.describeVolume(volume.name).isTemplate
+            if let disk = try await iscsiDisk(volume, described, in: pool) {
                 return HypervisorDisk(
-                    address: volume, source: .iscsi(disk), isReadOnly: isTemplate, limits: ownLimits)
+                    address: volume, source: .iscsi(disk), isReadOnly: described.isTemplate, limits: ownLimits)
             }
         #endif
         guard volume.snapshot == nil else {
@@ -210,32 +209,30 @@ extension StorageHost {
                 why: "QEMU opens no snapshot inside a file: serve it first")
         }
         var images: [HypervisorDisk.Image] = []
-        var next: String? = volume.name
-        var isTemplate = false
-        while let name = next {
-            let description = try await pool.describeVolume(name)
-            if images.isEmpty { isTemplate = description.isTemplate }
+        var next: VolumeDescription? = described
+        while let description = next {
             guard let format = description.format, description.path.hasPrefix("/") else {
                 throw StorageError(
-                    .notSupported, "attach volume", at: "\(volume)", why: "\(name) is no file of a declared format")
+                    .notSupported, "attach volume", at: "\(volume)",
+                    why: "\(description.name) is no file of a declared format")
             }
             guard images.count < Self.longestChain else {
                 throw StorageError(.corrupt, "attach volume", at: "\(volume)", why: "its chain of clones has no end")
             }
             images.append(HypervisorDisk.Image(path: description.path, format: format))
-            next = description.template?.name
+            next = nil
+            if let parent = description.template?.name { next = try await pool.describeVolume(parent) }
         }
         return HypervisorDisk(
-            address: volume, source: .files(images), isReadOnly: isTemplate,
+            address: volume, source: .files(images), isReadOnly: described.isTemplate,
             limits: ownLimits)
     }
 
     /// The volume as an image in a Ceph cluster; nil where it is none, or has a format on top that has a chain.
     private func rbdImage(
-        _ volume: VolumeAddress, in pool: any StoragePool
+        _ volume: VolumeAddress, _ description: VolumeDescription, in pool: any StoragePool
     ) async throws(StorageError) -> RBDImage? {
         guard pool.kind == RBDLocation.scheme, let record = try await catalog.pool(volume.pool) else { return nil }
-        let description = try await pool.describeVolume(volume.name)
         guard let format = description.format, format == .raw || description.template == nil else { return nil }
         return RBDImage(
             path: description.path, format: format, snapshot: volume.snapshot,

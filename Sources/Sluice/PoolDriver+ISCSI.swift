@@ -57,14 +57,16 @@
 
     extension StorageHost {
         /// The volume as a logical unit that a hypervisor logs in to; nil where it is none.
-        func iscsiDisk(_ volume: VolumeAddress, in pool: any StoragePool) async throws(StorageError) -> ISCSIDisk? {
+        func iscsiDisk(
+            _ volume: VolumeAddress, _ description: VolumeDescription, in pool: any StoragePool
+        ) async throws(StorageError) -> ISCSIDisk? {
             guard let pool = pool as? ISCSIPool else { return nil }
             guard volume.snapshot == nil else {
                 throw StorageError(
                     .notSupported, "attach snapshot", at: "\(volume)",
                     why: "a snapshot is no unit that QEMU could open: serve it first")
             }
-            guard let format = try await pool.describeVolume(volume.name).format else {
+            guard let format = description.format else {
                 throw StorageError(.notSupported, "attach volume", at: "\(volume)", why: "its format is not declared")
             }
             let (target, lun) = try await pool.access(to: volume.name)
