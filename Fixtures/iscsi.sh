@@ -21,13 +21,13 @@ target_url() {
 # start_array NAME TARGET: a simulated Element cluster whose volumes are units of the target; its URL is in $array_url, its
 # administrator's password in $work/NAME/password.
 start_array() {
-    local directory=$work/$1 binary=${ELEMENT_SIMULATOR:-$root/.build/debug/element-simulator} portal
-    [ -x "$binary" ] || swift build --package-path "$root" --product element-simulator >"$work/simulator-build.log" 2>&1
+    local directory=$work/$1 portal
+    find_simulator
     mkdir "$directory" "$directory/state"
     (umask 077 && openssl rand -hex 12 >"$directory/password")
     openssl req -x509 -newkey rsa:2048 -nodes -keyout "$directory/key.pem" -out "$directory/cert.pem" -days 30 \
         -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>"$work/openssl.txt"
-    "$binary" --directory "$directory/state" --https 127.0.0.1:0 --certificate "$directory/cert.pem" \
+    "$simulator_binary" --directory "$directory/state" --https 127.0.0.1:0 --certificate "$directory/cert.pem" \
         --key "$directory/key.pem" --password-file "$directory/password" --tgt "$work/$2/tgtd.0" --clone-seconds 0.2 \
         >"$directory/addresses" 2>"$work/$1.log" &
     children+=("$!")
@@ -35,6 +35,26 @@ start_array() {
     portal=$(jq --raw-output '.portals[0]' "$work/$2.json")
     array_url=$(sed -n 's|^https://\([^/]*\)/.*|element://\1|p' "$directory/addresses" | head -n 1)
     array_url+="?user=admin&svip=$portal&ca=$directory/cert.pem&initiator=iqn.2026-01.org.example:host"
+}
+# The simulator as it was built: for the scripts' configuration, or for testing. It is built where it is not.
+find_simulator() {
+    local choice
+    simulator_binary=${ELEMENT_SIMULATOR:-}
+    for choice in "$configuration" debug; do
+        [ -z "$simulator_binary" ] || return 0
+        [ ! -x "$root/.build/$choice/element-simulator" ] || simulator_binary=$root/.build/$choice/element-simulator
+    done
+    [ -z "$simulator_binary" ] || return 0
+    swift build --package-path "$root" -c "$configuration" --product element-simulator >"$work/simulator-build.log" 2>&1
+    simulator_binary=$root/.build/$configuration/element-simulator
+}
+# ask_array NAME METHOD [PARAMETERS]: the result that the array gives its administrator.
+ask_array() {
+    local answer
+    answer=$(printf 'user = "admin:%s"\n' "$(cat "$work/$1/password")" |
+        curl --silent --show-error --max-time 30 --config - --cacert "$work/$1/cert.pem" \
+            --data "{\"method\":\"$2\",\"params\":${3:-{\}},\"id\":1}" "$(head -n 1 "$work/$1/addresses")12.3/")
+    jq --exit-status .result <<<"$answer" || fail "$2: $answer"
 }
 # serves NAME: the names of the targets that its daemon serves.
 serves() { tgtadm --lld iscsi --mode target --op show | sed -n 's/^Target [0-9]*: //p' | grep -v demo.volume || true; }

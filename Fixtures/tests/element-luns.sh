@@ -3,9 +3,9 @@
 # snapshots, clones and rollbacks promise, also after the target is killed and after the simulator is.
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/../iscsi.sh"
 
-simulator_binary=${ELEMENT_SIMULATOR:-$root/.build/debug/element-simulator}
-[ -x "$simulator_binary" ] || swift build --package-path "$root" --product element-simulator >&2
+find_simulator
 
 (umask 077 && head -c 12 /dev/urandom | xxd -p >"$work/password")
 mkdir "$work/state"

@@ -3,9 +3,9 @@
 # there after kill -9; what clients send that is none of a client's business is refused, and holds nobody else up.
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/../iscsi.sh"
 
-simulator_binary=${ELEMENT_SIMULATOR:-$root/.build/debug/element-simulator}
-[ -x "$simulator_binary" ] || swift build --package-path "$root" --product element-simulator >&2
+find_simulator
 
 (umask 077 && head -c 12 /dev/urandom | xxd -p >"$work/password")
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$work/key.pem" -out "$work/cert.pem" \
