@@ -309,6 +309,8 @@ public struct FileStatus: Equatable, Sendable {
     public var allocatedSize: UInt64
     public var mode: UInt32
     public var linkCount: UInt64
+    /// Of a device's node, which device that is, whatever node it has.
+    public var deviceNumber: UInt64
     /// Last change of contents and of the file's attributes, in nanoseconds since 1970.
     public var modifiedAt: Int64
     public var changedAt: Int64
@@ -320,6 +322,7 @@ public struct FileStatus: Equatable, Sendable {
         allocatedSize = UInt64(max(0, status.st_blocks)) * 512
         mode = status.st_mode
         linkCount = UInt64(status.st_nlink)
+        deviceNumber = UInt64(status.st_rdev)
         modifiedAt = Int64(status.st_mtim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_mtim.tv_nsec)
         changedAt = Int64(status.st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(status.st_ctim.tv_nsec)
     }

@@ -57,6 +57,10 @@
                 case nil: break
                 }
                 if let mark = change.mark { new.attributes = try volume.attributes.marked(mark) }
+                // What somebody else has made read-only stays that.
+                if let isLocked = change.isLocked, volume.access == (isLocked ? .readWrite : .locked) {
+                    new.access = isLocked ? .locked : .readWrite
+                }
                 guard new != ElementVolumeChange() else { return describe(volume) }
                 let changed = try await client.modifyVolume(volume.id, new)
                 guard let mark = change.mark else { return describe(changed) }
@@ -187,6 +191,7 @@
                 path: volume.iqn.flatMap { try? ISCSIPath("/\($0)/0") }, size: volume.size, qos: qos,
                 mark: volume.attributes.mark,
                 isReady: volume.status == .active || volume.status == .snapshotting,
+                isLocked: volume.access == .locked,
                 details: [
                     .init("array volume", "\(volume.id) (\(volume.name))"), .init("array", client.endpoint.description),
                 ])

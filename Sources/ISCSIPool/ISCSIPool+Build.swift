@@ -102,9 +102,9 @@
         }
 
         /// Marks a volume for what is about to be done to it, under a ticket that an intent has. What another host is
-        /// doing to it is waited for.
+        /// doing to it is waited for. `isLocking` has the array let nobody use it until that is done.
         func begin(
-            _ unit: LUN, _ ticket: String, _ what: String, _ change: (inout LUNMark) -> Void
+            _ unit: LUN, _ ticket: String, _ what: String, isLocking: Bool = false, _ change: (inout LUNMark) -> Void
         ) async throws(StorageError) -> LUN {
             guard let old = unit.mark else {
                 throw failure(.invalidArgument, what, unit.name, "it was put there by something else: adopt it first")
@@ -118,13 +118,33 @@
                 sign(&new, ticket)
                 _ = try new.text()
                 do throws(StorageError) {
-                    return try await provisioner.change(current.id, LUNChange(mark: new, expected: .some(mark)))
+                    return try await provisioner.change(
+                        current.id, LUNChange(mark: new, isLocked: isLocking ? true : nil, expected: .some(mark)))
                 } catch {
                     // Somebody attaches or detaches it, or has begun something else.
                     guard error.code == .conflict, turn < 100, !Task.isCancelled else { throw error }
                 }
                 turn += 1
                 await Self.pause(turn)
+            }
+        }
+
+        /// Makes sure that a unit is still as it was marked for what is about to be done to it, and that nobody has taken
+        /// it. Arrays compare nothing: who had read the mark before that may have written another over it.
+        func confirm(_ begun: LUN, _ what: String) async throws(StorageError) {
+            let name = begun.mark?.name ?? begun.name
+            guard let mark = try await provisioner.unit(begun.id)?.mark, mark.ticket == begun.mark?.ticket,
+                mark.phase == begun.mark?.phase, mark.isReverting == begun.mark?.isReverting
+            else { throw failure(.conflict, what, name, "another host has changed it at this moment") }
+            if let holder = mark.holder, !isDead(holder) { throw held(by: holder, what, name) }
+        }
+
+        /// Has the array let others use a unit again that was locked for what its mark says is done to it.
+        func unlock(_ unit: LUN) async throws(StorageError) {
+            guard unit.isLocked, let mark = unit.mark, mark.isLocking else { return }
+            let id = unit.id
+            try await uncancelled { () async throws(StorageError) in
+                _ = try await self.provisioner.change(id, LUNChange(isLocked: false))
             }
         }
 
@@ -171,7 +191,9 @@
         func finish(
             _ unit: LUN, with: LUNChange = LUNChange(), _ change: (inout LUNMark) -> Void = { _ in }
         ) async throws(StorageError) -> LUN {
-            try await amend(unit, with: with) { mark in
+            var with = with
+            if unit.isLocked, unit.mark?.isLocking == true { with.isLocked = false }
+            return try await amend(unit, with: with) { mark in
                 change(&mark)
                 (mark.ticket, mark.process, mark.host, mark.newName) = (nil, nil, nil, nil)
                 (mark.promisedBytes, mark.promisedIOPS, mark.isReverting) = (nil, nil, nil)

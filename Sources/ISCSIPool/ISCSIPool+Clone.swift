@@ -67,16 +67,17 @@
         }
 
         /// Runs `body` while this process does not write to a unit that it has open for that; it says whether that is
-        /// so.
+        /// so. Where the array copies units as of one moment, writes go on.
         func whileQuiet<Result>(
             _ id: LUN.ID, neededFor isNeeded: Bool = true, _ body: (Bool) async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
             guard isNeeded, let writer = attachments.writer(id) else { return try await body(false) }
-            await writer.gate.shut()
-            defer { writer.gate.open() }
+            let needsQuiet = !provisioner.profile.copiesInUse
+            if needsQuiet { try await writer.gate.shut(writer.stack) }
+            defer { if needsQuiet { writer.gate.open() } }
             // An image keeps some of its tables in memory.
             if writer.isImage { try await writer.flush() }
-            return try await body(true)
+            return try await body(needsQuiet)
         }
 
         /// The volumes that were cloned from a unit, or from one of its snapshots, and are not flattened: by the names

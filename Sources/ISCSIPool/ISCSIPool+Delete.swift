@@ -45,7 +45,7 @@
             try await recording("delete", of: unit.mark?.name ?? unit.name) { (ticket) async throws(StorageError) in
                 let begun: LUN
                 do throws(StorageError) {
-                    begun = try await begin(unit, ticket, what) { $0.phase = .deleting }
+                    begun = try await begin(unit, ticket, what, isLocking: true) { $0.phase = .deleting }
                 } catch {
                     if error.code == .notFound { return }
                     throw error
@@ -53,14 +53,26 @@
                 do throws(StorageError) {
                     // Who has cloned or opened it just before is seen now; who does so later sees the mark.
                     try await checkDeletable(begun, what)
+                    try await confirm(begun, what)
                 } catch {
-                    try await finish(begun) { $0.phase = .ready }
+                    try await undelete(begun)
                     throw error
                 }
                 try await uncancelled { () async throws(StorageError) in
                     try await self.provisioner.delete(begun.id)
                 }
                 journal(of: begun.id)?.remove()
+            }
+        }
+
+        /// Gives up deleting a unit.
+        func undelete(_ begun: LUN) async throws(StorageError) {
+            do throws(StorageError) {
+                try await finish(begun) { $0.phase = .ready }
+            } catch {
+                // Whoever has written over the mark does not know that it is locked.
+                if error.code == .conflict { try await unlock(begun) }
+                throw error
             }
         }
 

@@ -47,6 +47,7 @@
         func forgetJournal(ofImageOn unit: LUN) async throws(StorageError) {
             guard unit.mark?.format == .qcow2 else { return }
             journal(of: unit.id)?.remove()
+            try await unlock(unit)
             let volume = try await connect(unit, .shared, isReadOnly: false)
             try await closing(volume) { () async throws(StorageError) in
                 let sectors = AlignedVolume(volume)

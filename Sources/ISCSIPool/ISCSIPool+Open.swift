@@ -58,7 +58,8 @@
                 }
                 let contents =
                     asImage ? try await opened(volume, current.mark, unit.id, isReadOnly: true) : volume
-                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
+                return UnitVolume(contents, on: volume, deadline: options.deadline) {
+                    [self] () async throws(StorageError) in
                     try await leave(unit.id, nil)
                 }
             } catch {
@@ -90,6 +91,9 @@
             try await setHolder(of: unit.id, own, insteadOf: before, what, name)
             let volume: ISCSIVolume
             do throws(StorageError) {
+                // Who was logged in when the target was started again may be about to come back. Where somebody held it,
+                // it was nobody else.
+                if before == nil { try await checkSessions(of: unit, what, name, own: 0) }
                 volume = try await connect(unit, before == nil ? .exclusive : .preempting, isReadOnly: false)
             } catch {
                 try? await clearHolder(of: unit.id, own)
@@ -111,7 +115,8 @@
                     asImage ? try await opened(volume, current.mark, unit.id, isReadOnly: false) : volume
                 // A resize that died may have left another.
                 if asImage, current.mark?.format == .qcow2 { try await note(contents.geometry.size, of: unit.id, name) }
-                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
+                return UnitVolume(contents, on: volume, deadline: options.deadline) {
+                    [self] () async throws(StorageError) in
                     try await leave(unit.id, own)
                 }
             } catch {
@@ -137,7 +142,7 @@
                     && holder.initiator == LUNMark.Holder(holder.process, initiator: options.initiatorName).initiator
         }
 
-        private func held(by holder: LUNMark.Holder, _ what: String, _ name: String) -> StorageError {
+        func held(by holder: LUNMark.Holder, _ what: String, _ name: String) -> StorageError {
             failure(.busy, what, name, "it is held by \(holder.process), initiator \(holder.initiator)")
         }
 
@@ -153,6 +158,7 @@
             // Who copies it looks who is logged in after it has said so.
             guard current.isReady else { throw failure(.busy, what, name, "it is being copied") }
             if mark.isReverting == true { throw failure(.busy, what, name, "it is being reverted") }
+            if current.isLocked { throw failure(.busy, what, name, "the array has locked it") }
             return current
         }
 
@@ -312,7 +318,8 @@
                     try? await volume.close()
                     throw error
                 }
-                return UnitVolume(contents, on: volume) { [self] () async throws(StorageError) in
+                return UnitVolume(contents, on: volume, deadline: options.deadline) {
+                    [self] () async throws(StorageError) in
                     try await provisioner.delete(clone.id)
                 }
             } catch {

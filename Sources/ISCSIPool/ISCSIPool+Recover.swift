@@ -51,10 +51,10 @@
             else { return }
             do throws(StorageError) {
                 try await checkDeletable(current, "delete")
+                try await confirm(current, "delete")
             } catch {
-                guard error.code == .busy else { throw error }
-                try await finish(current) { $0.phase = .ready }
-                return
+                guard error.code == .busy || error.code == .conflict else { throw error }
+                return try await undelete(current)
             }
             try await provisioner.delete(current.id)
             journal(of: current.id)?.remove()
@@ -98,6 +98,7 @@
         func release(_ unit: LUN, _ holder: LUNMark.Holder) async throws(StorageError) {
             guard attachments.begin(unit.id, .exclusive) else { return }
             defer { attachments.end(unit.id, .exclusive, nil) }
+            try await unlock(unit)
             var options = ISCSIVolume.Options()
             // What does not answer now is asked again at the next start.
             options.deadline = min(self.options.deadline, .seconds(10))

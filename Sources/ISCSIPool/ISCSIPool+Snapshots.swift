@@ -86,9 +86,16 @@
                 }
                 defer { attachments.end(unit.id, .exclusive, nil) }
                 try await recording("revert", of: volume) { (ticket) async throws(StorageError) in
-                    let begun = try await begin(unit, ticket, what) { $0.isReverting = true }
+                    let begun = try await begin(unit, ticket, what, isLocking: true) { $0.isReverting = true }
                     // Who has opened it just before is seen now; who does so later sees that this is under way.
-                    try await checkUnused(begun, what, isOurs: true)
+                    do throws(StorageError) {
+                        try await checkUnused(begun, what, isOurs: true)
+                        try await confirm(begun, what)
+                    } catch {
+                        // What becomes of the mark is settled by whoever it belongs to now.
+                        try? await unlock(begun)
+                        throw error
+                    }
                     try await uncancelled { () async throws(StorageError) in
                         try await self.provisioner.rollBack(begun.id, to: target.id)
                     }

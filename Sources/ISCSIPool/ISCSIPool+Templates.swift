@@ -19,7 +19,8 @@
                 try await contend(unit, for: nil, what, of: name)
                 let volume = try await connect(unit, .shared, isReadOnly: false)
                 let id = unit.id
-                let staged = UnitVolume(volume, on: volume) { [self] (size) async throws(StorageError) in
+                let staged = UnitVolume(volume, on: volume, deadline: options.deadline) {
+                    [self] (size) async throws(StorageError) in
                     try await growStaged(id, to: size, name)
                 } leave: { () async throws(StorageError) in
                 }

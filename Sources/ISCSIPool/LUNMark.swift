@@ -102,6 +102,9 @@
             return String(repeating: "0", count: 16 - digits.count) + digits
         }
 
+        /// Whether it says of the unit that nobody may use it, by what is being done to it.
+        var isLocking: Bool { phase == .deleting || isReverting == true }
+
         /// Of the JSON text.
         public static let largestByteCount = 940
 

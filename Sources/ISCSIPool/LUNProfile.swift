@@ -22,6 +22,8 @@
         public var enforcesPolicies: Bool
         /// Of one unit; nil for any number.
         public var largestSnapshotCount: Int?
+        /// Whether snapshots and clones of a unit are as of one moment, and nobody waits for them, whoever writes to it.
+        public var copiesInUse: Bool
         /// Whether a unit is there all the time while it grows. Otherwise only this process's own sessions, which wait
         /// for it, may have it.
         public var growsInUse: Bool
@@ -29,18 +31,20 @@
         public init(
             smallestSize: UInt64, largestSize: UInt64, granularity: UInt64, minIOPS: ClosedRange<UInt64>,
             maxIOPS: ClosedRange<UInt64>, defaults: QoSPolicy?, burstFactor: Double = 1.5, enforcesPolicies: Bool,
-            largestSnapshotCount: Int? = nil, growsInUse: Bool = true
+            largestSnapshotCount: Int? = nil, copiesInUse: Bool = true, growsInUse: Bool = true
         ) {
             (self.smallestSize, self.largestSize, self.granularity) = (smallestSize, largestSize, granularity)
             (self.minIOPS, self.maxIOPS, self.defaults) = (minIOPS, maxIOPS, defaults)
             (self.burstFactor, self.enforcesPolicies) = (burstFactor, enforcesPolicies)
-            (self.largestSnapshotCount, self.growsInUse) = (largestSnapshotCount, growsInUse)
+            (self.largestSnapshotCount, self.copiesInUse) = (largestSnapshotCount, copiesInUse)
+            self.growsInUse = growsInUse
         }
 
         /// A target that limits nothing: whole sectors, any policy, which somebody else enforces.
         public static let target = LUNProfile(
             smallestSize: 4096, largestSize: 1 << 50, granularity: 512, minIOPS: 1...UInt64.max,
-            maxIOPS: 1...UInt64.max, defaults: nil, enforcesPolicies: false, growsInUse: false)
+            maxIOPS: 1...UInt64.max, defaults: nil, enforcesPolicies: false, copiesInUse: false,
+            growsInUse: false)
 
         /// The size that a unit of `size` bytes gets. Throws `invalidArgument` for one that there cannot be.
         public func rounded(_ size: UInt64, _ what: String, at place: String) throws(StorageError) -> UInt64 {

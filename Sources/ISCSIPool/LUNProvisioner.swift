@@ -95,17 +95,19 @@
         public var mark: LUNMark?
         /// Whether it can be used. One that is just being copied, from or to, cannot.
         public var isReady: Bool
+        /// Whether the array lets nobody read or write it, whoever is logged in.
+        public var isLocked: Bool
         /// What else the array tells people of it.
         public var details: [VolumeDescription.Detail]
 
         public init(
             id: UInt64, name: String, path: ISCSIPath?, size: UInt64, allocatedSize: UInt64? = nil,
-            qos: QoSPolicy? = nil, mark: LUNMark? = nil, isReady: Bool = true,
+            qos: QoSPolicy? = nil, mark: LUNMark? = nil, isReady: Bool = true, isLocked: Bool = false,
             details: [VolumeDescription.Detail] = []
         ) {
             (self.id, self.name, self.path, self.size) = (id, name, path, size)
             (self.allocatedSize, self.qos, self.mark) = (allocatedSize, qos, mark)
-            (self.isReady, self.details) = (isReady, details)
+            (self.isReady, self.isLocked, self.details) = (isReady, isLocked, details)
         }
     }
 
@@ -137,13 +139,17 @@
         public var qos: Policy?
         /// Nil leaves it.
         public var mark: LUNMark?
+        /// Whether anybody may read or write it; nil leaves it. Ignored where no mark is ever lost, which is enough then.
+        public var isLocked: Bool?
         /// The mark that the unit must have; the outer nil for any, the inner one for none.
         public var expected: LUNMark??
 
         public init(
-            size: UInt64? = nil, qos: Policy? = nil, mark: LUNMark? = nil, expected: LUNMark?? = nil
+            size: UInt64? = nil, qos: Policy? = nil, mark: LUNMark? = nil, isLocked: Bool? = nil,
+            expected: LUNMark?? = nil
         ) {
-            (self.size, self.qos, self.mark, self.expected) = (size, qos, mark, expected)
+            (self.size, self.qos, self.mark, self.isLocked) = (size, qos, mark, isLocked)
+            self.expected = expected
         }
     }
 

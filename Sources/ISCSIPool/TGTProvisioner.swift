@@ -198,7 +198,7 @@
 
         /// Of a file by its name and by what has that name now.
         private func foreignID(_ entry: (name: String, status: FileStatus)) -> LUN.ID {
-            let text = "\(entry.status.device) \(entry.status.inode) \(entry.name)"
+            let text = "\(entry.status.device) \(entry.status.inode) \(entry.status.deviceNumber) \(entry.name)"
             return Self.firstForeign | (UInt64(LUNMark.tag(text), radix: 16) ?? 0)
         }
 
@@ -297,7 +297,7 @@
             }
             for unit in state.units where unit.isDevice {
                 guard let status = await store.status(of: unit.file) else { continue }
-                guard status.device != entry.status.device || status.inode != entry.status.inode else {
+                guard !status.isSame(as: entry.status) else {
                     throw failure(.invalidArgument, what, id, "\(entry.name) is the device of unit \(unit.id)")
                 }
             }
@@ -421,6 +421,14 @@
                 if error.code == .connectionLost { return [] }
                 throw error
             }
+        }
+    }
+
+    extension FileStatus {
+        /// Whether what is written to the one is in the other: one file, or nodes of one device.
+        func isSame(as other: FileStatus) -> Bool {
+            if isBlockDevice, other.isBlockDevice { return deviceNumber == other.deviceNumber }
+            return (device, inode) == (other.device, other.inode)
         }
     }
 #endif

@@ -7,8 +7,8 @@
     final class UnitVolume: ResizableVolume {
         /// The unit itself, or the image on it.
         private let base: any Volume
-        private let unit: ISCSIVolume
-        let gate = WriteGate()
+        let unit: ISCSIVolume
+        let gate: WriteGate
         let isImage: Bool
         private let grow: (@Sendable (UInt64) async throws(StorageError) -> Void)?
         private let leave: @Sendable () async throws(StorageError) -> Void
@@ -17,14 +17,15 @@
         private let phase = Locked(Phase.open)
 
         /// `grow` makes the unit larger; nil where that is not for whoever has it open. `leave` is called once, after
-        /// the session has ended.
+        /// the session has ended. A write waits for a copy that is being made no longer than `deadline`.
         init(
-            _ base: any Volume, on unit: ISCSIVolume,
+            _ base: any Volume, on unit: ISCSIVolume, deadline: Duration,
             grow: (@Sendable (UInt64) async throws(StorageError) -> Void)? = nil,
             leave: @escaping @Sendable () async throws(StorageError) -> Void
         ) {
             (self.base, self.unit, self.grow, self.leave) = (base, unit, grow, leave)
             isImage = base is QCOW2Volume
+            gate = WriteGate(deadline: deadline)
         }
 
         var isOpen: Bool { phase.withLock { $0 == .open } }
@@ -44,7 +45,7 @@
         }
 
         func write(_ bytes: RawSpan, at offset: UInt64, options: WriteOptions) async throws(StorageError) {
-            await gate.enter()
+            try await gate.enter(stack)
             defer { gate.leave() }
             try await base.write(bytes, at: offset, options: options)
         }
@@ -52,7 +53,7 @@
         func readv(_ vector: IOVector) async throws(StorageError) { try await base.readv(vector) }
 
         func writev(_ vector: IOVector, options: WriteOptions) async throws(StorageError) {
-            await gate.enter()
+            try await gate.enter(stack)
             defer { gate.leave() }
             try await base.writev(vector, options: options)
         }
@@ -60,13 +61,13 @@
         func flush() async throws(StorageError) { try await base.flush() }
 
         func discard(_ range: Range<UInt64>) async throws(StorageError) {
-            await gate.enter()
+            try await gate.enter(stack)
             defer { gate.leave() }
             try await base.discard(range)
         }
 
         func writeZeroes(_ range: Range<UInt64>, options: ZeroOptions) async throws(StorageError) {
-            await gate.enter()
+            try await gate.enter(stack)
             defer { gate.leave() }
             try await base.writeZeroes(range, options: options)
         }
@@ -112,71 +113,71 @@
         }
     }
 
-    /// Lets writes through, or none, and says when none is under way.
+    /// Lets writes through, or none, and says when none is under way. Nobody waits longer than the deadline.
     final class WriteGate: Sendable {
         private struct State {
             var active = 0
             /// How many want it shut.
             var shutCount = 0
-            var waiting: [CheckedContinuation<Void, Never>] = []
-            var draining: [CheckedContinuation<Void, Never>] = []
         }
 
         private let state = Locked(State())
+        private let deadline: Duration
+
+        init(deadline: Duration) { self.deadline = deadline }
+
+        /// Whether writes are let through.
+        var isOpen: Bool { state.withLock { $0.shutCount == 0 } }
 
         /// Waits until writes are let through; `leave` must follow.
-        func enter() async {
-            let isFree = state.withLock { state in
-                if state.shutCount > 0 { return false }
-                state.active += 1
-                return true
-            }
-            if isFree { return }
-            await withCheckedContinuation { continuation in
-                let isFree = state.withLock { state in
-                    if state.shutCount > 0 {
-                        state.waiting.append(continuation)
-                        return false
-                    }
+        ///
+        /// Throws `timedOut` where that takes too long: nothing was written then.
+        func enter(_ place: String) async throws(StorageError) {
+            func enters() -> Bool {
+                state.withLock { state in
+                    if state.shutCount > 0 { return false }
                     state.active += 1
                     return true
                 }
-                if isFree { continuation.resume() }
             }
+            if enters() { return }
+            try await wait(
+                StorageError(
+                    .timedOut, "write", at: place,
+                    why: "a copy of the volume is being made, and takes longer than \(deadline)"), until: enters)
         }
 
-        func leave() {
-            let drained = state.withLock { state in
-                state.active -= 1
-                guard state.active == 0 else { return [CheckedContinuation<Void, Never>]() }
-                defer { state.draining = [] }
-                return state.draining
-            }
-            for continuation in drained { continuation.resume() }
-        }
+        func leave() { state.withLock { $0.active -= 1 } }
 
         /// Lets no write through any more, and returns when none is under way; `open` must follow.
-        func shut() async {
+        ///
+        /// Throws `timedOut` where that takes too long. Then writes go on.
+        func shut(_ place: String) async throws(StorageError) {
             state.withLock { $0.shutCount += 1 }
-            await withCheckedContinuation { continuation in
-                let isQuiet = state.withLock { state in
-                    if state.active == 0 { return true }
-                    state.draining.append(continuation)
-                    return false
+            do throws(StorageError) {
+                try await wait(
+                    StorageError(.timedOut, "copy volume", at: place, why: "writes to it do not come to an end")
+                ) {
+                    state.withLock { $0.active == 0 }
                 }
-                if isQuiet { continuation.resume() }
+            } catch {
+                open()
+                throw error
             }
         }
 
-        func open() {
-            let waiting = state.withLock { state in
-                state.shutCount -= 1
-                guard state.shutCount == 0 else { return [CheckedContinuation<Void, Never>]() }
-                defer { state.waiting = [] }
-                state.active += state.waiting.count
-                return state.waiting
+        func open() { state.withLock { $0.shutCount -= 1 } }
+
+        /// Looks again and again: it is seldom that anybody waits at all.
+        private func wait(_ failure: StorageError, until isOver: () -> Bool) async throws(StorageError) {
+            let end = ContinuousClock.now + deadline
+            var pause = 1
+            while !isOver() {
+                if Task.isCancelled { throw StorageError(.cancelled, failure.what, at: failure.place) }
+                guard ContinuousClock.now < end else { throw failure }
+                await IOExecutor.sleep(for: .milliseconds(pause))
+                pause = min(2 * pause, 16)
             }
-            for continuation in waiting { continuation.resume() }
         }
     }
 #endif

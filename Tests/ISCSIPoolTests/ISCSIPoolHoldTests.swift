@@ -74,6 +74,63 @@
             #expect(mark.phase == .ready && mark.ticket == nil)
         }
 
+        @Test(
+            "A volume is neither deleted nor reverted whose mark another host has written over, at an array that does not compare",
+            arguments: [false, true])
+        func overwrittenMark(isReverting: Bool) async throws {
+            let holder = LUNMark.Holder(Self.elsewhere, initiator: "iqn.2026-01.org:other")
+            let array = array { _ in }
+            array.state.withLock { state in
+                state.snapshots = [
+                    LUNSnapshot(id: 7, unit: 1, name: "s", size: Self.size, createdAt: 0, ticket: "earlier")
+                ]
+            }
+            let wasLocked = Locked(false)
+            let removed = Locked<[String]>([])
+            let watched = MemoryProvisioner(array) { name in
+                if ["delete", "rollBack"].contains(name) { removed.withLock { $0.append(name) } }
+                array.state.withLock { state in
+                    guard name == "sessions", state.units[0].mark?.ticket != nil else { return }
+                    wasLocked.withLock { $0 = state.units[0].isLocked }
+                    // Who had read it before it was marked, and attaches it.
+                    var mark = LUNMark(name: "v")
+                    mark.holder = holder
+                    state.units[0].mark = mark
+                }
+                return .done
+            }
+            let pool = try await watched.open()
+            let error = await failure {
+                if isReverting {
+                    try await pool.revert("v", to: "s")
+                } else {
+                    try await pool.deleteVolume("v", policy: .refuse)
+                }
+            }
+            #expect(error?.code == .conflict)
+            #expect(removed.withLock { $0 } == [])
+            #expect(wasLocked.withLock { $0 })
+            let unit = try #require(array.state.withLock { $0.units.first })
+            #expect(unit.mark?.holder == holder && !unit.isLocked)
+        }
+
+        @Test("A deletion that is refused, or has died, leaves the volume usable, and what is locked is not opened")
+        func unlocked() async throws {
+            let dead = array { ($0.phase, $0.ticket, $0.process) = (.deleting, "1", ProcessIdentity.deadProcess) }
+            dead.state.withLock { state in
+                state.units[0].isLocked = true
+                state.sessions[1] = [LUNSession(initiator: "iqn.2026-01.org:hypervisor")]
+            }
+            _ = try await dead.open()
+            #expect(dead.state.withLock { $0.units.first?.isLocked } == false)
+            // By somebody who has said nothing of it in the mark.
+            dead.state.withLock { $0.units[0].isLocked = true }
+            let pool = try await dead.open()
+            let error = await failure { _ = try await pool.openVolume(VolumeReference("v"), mode: .exclusive) }
+            #expect(error?.code == .busy && error?.why.contains("locked") == true)
+            #expect(dead.state.withLock { $0.units.first?.isLocked } == true)
+        }
+
         @Test("A fat volume that another host has grown meanwhile is not written to")
         func grownMeanwhile() async throws {
             let array = array { $0.provisioning = .fat }
@@ -176,6 +233,58 @@
             #expect(found(array)?.holder == dead)
         }
 
+        @Test(
+            "Writes wait for a copy where the array needs that, and where it does not they go on",
+            arguments: [false, true])
+        func copies(isAtomic: Bool) async throws {
+            let test = try await TestPool.start()
+            let other = try await test.open()
+            _ = try await other.createVolume("v", CreateRequest(size: Self.size, format: .raw))
+            let (target, lun) = try await other.target(of: try await other.findManaged("v", "test"))
+            let session = try await ISCSIVolume.open(target, lun: lun)
+            let volume = UnitVolume(session, on: session, deadline: .seconds(60)) { () async throws(StorageError) in }
+            var profile = LUNProfile.target
+            profile.copiesInUse = isAtomic
+            let seen = Locked<[String: Bool]>([:])
+            let array = MemoryProvisioner(profile: profile) { name in
+                seen.withLock { $0[name] = volume.gate.isOpen }
+                return .done
+            }
+            let pool = try await array.open()
+            _ = try await pool.createVolume("v", CreateRequest(size: Self.size, format: .raw))
+            let unit = try await pool.findManaged("v", "test")
+            #expect(pool.attachments.begin(unit.id, .exclusive))
+            pool.attachments.end(unit.id, .exclusive, volume)
+            _ = try await pool.createSnapshot("s", of: "v")
+            _ = try await pool.cloneVolume(VolumeReference("v"), as: "w", CloneRequest())
+            #expect(seen.withLock { [$0["createSnapshot"], $0["clone"]] } == [isAtomic, isAtomic])
+            #expect(volume.gate.isOpen)
+            try await volume.close()
+        }
+
+        @Test("A write waits for a copy no longer than the deadline, and a copy for writes; either can be cancelled")
+        func gate() async throws {
+            let gate = WriteGate(deadline: .milliseconds(10))
+            try await gate.enter("v")
+            let late = await failure { try await gate.shut("v") }
+            #expect(late?.code == .timedOut && gate.isOpen)
+            gate.leave()
+            try await gate.shut("v")
+            let refused = await failure { try await gate.enter("v") }
+            #expect(refused?.code == .timedOut && refused?.why.contains("copy") == true)
+            let patient = WriteGate(deadline: .seconds(600))
+            try await patient.shut("v")
+            let waiting = Task { await failure { try await patient.enter("v") } }
+            waiting.cancel()
+            #expect(await waiting.value?.code == .cancelled)
+            patient.open()
+            try await patient.enter("v")
+            let copying = Task { await failure { try await patient.shut("v") } }
+            copying.cancel()
+            #expect(await copying.value?.code == .cancelled)
+            #expect(patient.isOpen)
+        }
+
         @Test("A volume that is still closing is open, in all pools of the process on the same array")
         func closing() async throws {
             let test = try await TestPool.start()
@@ -185,7 +294,7 @@
             let (target, lun) = try await first.target(of: unit)
             let session = try await ISCSIVolume.open(target, lun: lun)
             let (leaving, left) = (AsyncStream.makeStream(of: Void.self), AsyncStream.makeStream(of: Void.self))
-            let volume = UnitVolume(session, on: session) { () async throws(StorageError) in
+            let volume = UnitVolume(session, on: session, deadline: .seconds(60)) { () async throws(StorageError) in
                 leaving.continuation.finish()
                 for await _ in left.stream {}
             }

@@ -105,6 +105,7 @@
                 }
                 if let mark = change.mark { state.units[index].mark = mark }
                 if let size = change.size { state.units[index].size = size }
+                if let isLocked = change.isLocked { state.units[index].isLocked = isLocked }
                 switch change.qos {
                 case nil: break
                 case .some(.none): state.units[index].qos = nil

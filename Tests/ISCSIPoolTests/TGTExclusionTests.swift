@@ -48,9 +48,14 @@
                 #expect(error?.why.contains("40 s are left") == true, "\(error?.why ?? "")")
                 #expect(try await pool.describeVolume("v").details.contains { $0.label == "session" })
             }
-            // It may be attached, and is not free for that.
-            try await second.openVolume(VolumeReference("v"), mode: .exclusive).close()
-            #expect(await failure { try await first.deleteVolume("v", policy: .refuse) }?.code == .busy)
+            // Nobody else gets it to write meanwhile, and whoever tries leaves nothing.
+            let overtaking = await failure {
+                _ = try await second.openVolume(VolumeReference("v"), mode: .exclusive)
+            }
+            #expect(overtaking?.code == .busy)
+            #expect(overtaking?.why.contains("40 s are left") == true, "\(overtaking?.why ?? "")")
+            #expect(try await first.findManaged("v", "test").mark?.holder == nil)
+            try await second.openVolume(VolumeReference("v"), mode: .readOnly).close()
             // What one had alone nobody else comes back to.
             try await held.fill(1, 0..<4096)
             try await held.close()
@@ -59,7 +64,25 @@
             _ = try await first.createVolume("x", CreateRequest(size: Self.size, format: .raw))
             try await second.deleteVolume("x", policy: .refuse)
             test.now.withLock { $0 += 40_000_000_000 }
+            try await second.openVolume(VolumeReference("v"), mode: .exclusive).close()
             try await second.deleteVolume("v", policy: .refuse)
+        }
+
+        @Test("Two nodes of one device are one, and two devices of one node's number are not")
+        func devices() throws {
+            let any = try FileStatus(at: "/dev/null")
+            var (first, second) = (any, any)
+            (first.mode, first.deviceNumber) = (0o060600, 7)
+            (second.mode, second.deviceNumber) = (0o060600, 7)
+            second.inode += 1
+            #expect(first.isSame(as: second))
+            second = first
+            second.deviceNumber = 8
+            #expect(!first.isSame(as: second))
+            var file = try FileStatus(at: "/etc/passwd")
+            #expect(file.isSame(as: file))
+            file.inode += 1
+            #expect(!file.isSame(as: try FileStatus(at: "/etc/passwd")))
         }
 
         private func store(
