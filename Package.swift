@@ -226,6 +226,7 @@ let package = Package(
             [
                 "Sluice", "Templates", "StorageConformance", "VolumeQoS", "BlockStorage", "IORuntime", systemPackage,
                 logging, metrics,
+                .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
                 .target(name: "ISCSIPool", condition: .when(traits: ["ISCSI"])),
                 .target(name: "TGTControl", condition: .when(traits: ["ISCSI"])),
                 .product(name: "GRDB", package: "GRDB.swift"),

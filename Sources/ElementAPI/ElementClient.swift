@@ -113,6 +113,7 @@
             guard let body = try? JSONEncoder.element.encode(request) else {
                 throw failure(.invalidArgument, method, "a parameter is no JSON")
             }
+            options.observer?(method)
             let answer = try await http.post(body, to: version.path, within: min(time, options.requestTime))
             try checkStatus(answer.status, method)
             guard let decoded = try? JSONDecoder().decode(ElementAnswer<Result>.self, from: Data(buffer: answer.body))

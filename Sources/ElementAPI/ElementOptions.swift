@@ -21,6 +21,8 @@
         public var pageSize = 500
         /// How many entries a list may have.
         public var largestList = 20_000
+        /// Sees the name of every method before the array is asked for it.
+        package var observer: (@Sendable (_ method: String) -> Void)?
 
         public init() {}
     }

@@ -71,6 +71,12 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
             "Limits: documented (50 to 15,000, up to 200,000) or conservative (100, 100,000).", valueName: "name"))
     var profile = Profile.documented
 
+    @Option(
+        help: ArgumentHelp(
+            "The smallest volume, which real arrays keep at 1000000000: tests are faster with less.",
+            valueName: "bytes"))
+    var smallestVolume = 1_000_000_000
+
     @Option(help: "What the cluster holds, in bytes.")
     var capacityBytes = 20_000_000_000_000
 
@@ -104,6 +110,9 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         }
         guard tgt == nil || directory != nil else { throw ValidationError("--tgt needs --directory") }
         guard capacityBytes > 0, capacityIops > 0 else { throw ValidationError("capacities are more than 0") }
+        guard (1...1_000_000_000_000).contains(smallestVolume) else {
+            throw ValidationError("--smallest-volume is 1 to 1000000000000")
+        }
         guard (0...1e6).contains(cloneSeconds), (0...1e9).contains(purgeSeconds) else {
             throw ValidationError("--clone-seconds is 0 to 1000000, --purge-seconds 0 to 1000000000")
         }
@@ -133,6 +142,7 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
         let password = try readPassword()
         var configuration = ElementConfiguration()
         configuration.limits = profile == .documented ? .documented : .conservative
+        configuration.limits.volumeSize = smallestVolume...configuration.limits.volumeSize.upperBound
         configuration.capacityBytes = capacityBytes
         configuration.capacityIOPS = capacityIops
         configuration.cloneSeconds = cloneSeconds

@@ -35,6 +35,8 @@
             public var highestIOPS: UInt64?
             /// How long a call may take. Clones have `ElementOptions.operationTime`.
             public var deadline = Duration.seconds(60)
+            /// Sees the name of every method before the array is asked for it.
+            package var observer: (@Sendable (_ method: String) -> Void)?
 
             public init(account: String) { self.account = account }
         }
@@ -63,6 +65,7 @@
             options.deadline = settings.deadline
             options.requestTime = min(options.requestTime, settings.deadline)
             options.connectTime = min(options.connectTime, settings.deadline)
+            options.observer = settings.observer
             let client = try ElementClient(endpoint, options: options, clock: clock)
             let cluster = try await client.clusterInfo()
             let profile = LUNProfile(try await client.limits(), settings)

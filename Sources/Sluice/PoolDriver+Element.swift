@@ -6,8 +6,8 @@
     import SystemPackage
 
     extension PoolDriver {
-        /// Pools whose volumes are volumes of a NetApp Element array. `observer` sees the name of each call to the array's
-        /// provisioner before it is made.
+        /// Pools whose volumes are volumes of a NetApp Element array. `observer` sees the name of each method
+        /// before the array is asked for it.
         static func element(observer: (@Sendable (String) -> Void)? = nil) -> PoolDriver {
             let parameters = ElementLocation.parameters.union(ISCSILocation.parameters)
             var driver = PoolDriver(scheme: ElementLocation.scheme, parameters: parameters) {
@@ -22,10 +22,10 @@
                 if let policy = location.shared {
                     return try await openShared(configuration, location, endpoint, policy)
                 }
-                let provisioner = try await ElementProvisioner.open(
-                    endpoint, ElementProvisioner.Settings(location, pool: configuration))
-                return try await openUnits(
-                    configuration, provisioner, try ISCSILocation(configuration.url), observer)
+                var settings = ElementProvisioner.Settings(location, pool: configuration)
+                settings.observer = observer
+                let provisioner = try await ElementProvisioner.open(endpoint, settings)
+                return try await openUnits(configuration, provisioner, try ISCSILocation(configuration.url), nil)
             }
             driver.checkLocation = { url throws(StorageError) in
                 _ = (try ElementLocation(url), try ISCSILocation(url))

@@ -10,13 +10,28 @@
     /// after the next start the operation is done or was never begun, no unit, session or reservation is left of it, what
     /// is somebody else's is as it was, and the operation can be repeated.
     @Suite(.serialized) struct ISCSICrashSweepTests {
-        private static let killCount = Locked(0)
+        private static let killCounts = Locked<[String: Int]>([:])
 
         @Test(
             "A process may die at any call to a target, and the next one while it takes that up",
             arguments: PoolWorkflow.allCases)
-        func kill(workflow: PoolWorkflow) async throws {
-            let site = try await ISCSISite.shared
+        func target(workflow: PoolWorkflow) async throws { try await kill(workflow, try await .onTarget) }
+
+        @Test(
+            "A process may die before and after whatever changes an array, and the next one while it takes that up",
+            arguments: PoolWorkflow.allCases)
+        func array(workflow: PoolWorkflow) async throws {
+            var site = try await ISCSISite.onArray
+            site.countsQuestions = false
+            try await kill(workflow, site)
+        }
+
+        @Test(
+            "A process may die at any call to an array, and the next one while it takes that up",
+            arguments: PoolWorkflow.allCases)
+        func arrayThoroughly(workflow: PoolWorkflow) async throws { try await kill(workflow, try await .onArray) }
+
+        private func kill(_ workflow: PoolWorkflow, _ site: ISCSISite) async throws {
             let sweep = try await PoolSweep(workflow, site)
             var (point, finished, undone, recoveryKills) = (0, 0, 0, 0)
             while true {
@@ -52,16 +67,14 @@
                 }
             }
             try await workflow.undo(try await site.host(), site)
-            let (kills, total) = (
-                point - 1,
-                Self.killCount.withLock { total in
-                    total += point - 1 + recoveryKills
-                    return total
-                }
-            )
+            let (name, kills) = (site.array == nil ? "tgt" : "element", point - 1)
+            let total = Self.killCounts.withLock { counts in
+                counts[name, default: 0] += kills + recoveryKills
+                return counts[name] ?? 0
+            }
             print(
                 """
-                iscsi \(workflow): killed at each of \(kills) points, after \(recoveryKills) of them once more while that \
+                \(name) \(workflow): killed at each of \(kills) points, after \(recoveryKills) of them once more while that \
                 was taken up; \(finished) finished, \(undone) undone, \(kills - finished - undone) half done; \
                 \(total) kills so far
                 """)

@@ -1,7 +1,6 @@
 #if ISCSI
     import BlockStorage
     import Foundation
-    import ISCSIPool
     import IORuntime
     import Logging
     import Metrics
@@ -9,31 +8,44 @@
     import TGTControl
     import Testing
 
+    @testable import ISCSIPool
     @testable import Sluice
 
-    /// A home and a pool on a tgt target that has somebody else's unit, too.
+    /// A home and a pool on a tgt target, or on an array whose volumes a target serves, that has somebody else's units, too.
     struct ISCSISite: PoolSite, Codable {
         /// What `Fixtures/iscsi start` prints.
         struct Target: Codable {
             let directory: String
             let iqn: String
             let portals: [String]
+            /// Its management socket.
+            var control: String { directory + "/tgtd.0" }
         }
 
         let target: Target
+        /// Nil where the pool is the target's own.
+        let array: SimulatedArray?
         let root: String
+        /// Whether asking the array for something counts as a step, too: it leaves everything as it is.
+        var countsQuestions = true
 
-        /// One for all tests of this process: they take turns.
-        static var shared: ISCSISite { get async throws { try await made.value } }
-        private static let made = Task {
+        /// One of each for all tests of this process: they take turns.
+        static var onTarget: ISCSISite { get async throws { try await madeOnTarget.value } }
+        static var onArray: ISCSISite { get async throws { try await madeOnArray.value } }
+        private static let madeOnTarget = Task { try await make(hasArray: false) }
+        private static let madeOnArray = Task { try await make(hasArray: true) }
+        private static let keptDirectories = Locked<[TemporaryDirectory]>([])
+        private static let keptOpen = Locked<[Pipe]>([])
+
+        private static func make(hasArray: Bool) async throws -> ISCSISite {
             let directory = try TemporaryDirectory()
-            keptDirectory.withLock { $0 = directory }
-            let site = ISCSISite(target: try start(), root: directory.path)
+            keptDirectories.withLock { $0.append(directory) }
+            let (root, target) = (directory.path, try start())
+            let array = hasArray ? try SimulatedArray.start(in: root + "/array", control: target.control) : nil
+            let site = ISCSISite(target: target, array: array, root: root)
             try await site.prepare()
             return site
         }
-        private static let keptDirectory = Locked<TemporaryDirectory?>(nil)
-        private static let keptOpen = Locked<[Pipe]>([])
 
         /// A target that lives as long as this process.
         private static func start() throws -> Target {
@@ -58,17 +70,36 @@
             return try JSONDecoder().decode(Target.self, from: line)
         }
 
-        private var units: String { root + "/units" }
-        private var control: TGTControl { TGTControl(path: target.directory + "/tgtd.0", deadline: .seconds(60)) }
+        /// Where the bytes of units are.
+        private var units: String { array.map { $0.directory + "/state/luns" } ?? root + "/units" }
+        private var control: TGTControl { TGTControl(path: target.control, deadline: .seconds(60)) }
+
+        // What arrays take.
+        var size: UInt64 { array == nil ? 256 << 10 : 1 << 20 }
+        var policy: QoSPolicy? { try? QoSPolicy(minIOPS: 60, maxIOPS: 100, burstIOPS: 100) }
+        var otherPolicy: QoSPolicy? { try? QoSPolicy(minIOPS: 50, maxIOPS: 200, burstIOPS: 300) }
 
         func host() async throws -> StorageHost { try await host { _ throws(StorageError) in } }
 
-        /// A host; `observe` is called before every call to the provisioner, before and after everything that changes a
-        /// volume's bytes, and at every write of the catalog.
+        /// A host; `observe` is called before every call to the target's provisioner, or to the array, before and after
+        /// everything that changes a volume's bytes, and at every write of the catalog.
         func host(_ observe: @escaping StepObserver) async throws -> StorageHost {
             var logger = Logger(label: "test")
             logger.logLevel = .error
-            var driver = PoolDriver.tgt(socket: target.directory + "/tgtd") { call in try? observe(call) }
+            let latest = Locked("")
+            let called: @Sendable (String) -> Void = { call in
+                let isRepeated = latest.withLock { latest in
+                    defer { latest = call }
+                    return latest == call
+                }
+                // Looking again for what is not there yet is no step: how often that takes is not the same twice.
+                if isRepeated && Self.patient.contains(call) { return }
+                if countsQuestions || !Self.questions.contains(where: call.hasPrefix) { try? observe(call) }
+            }
+            var driver =
+                array == nil
+                ? PoolDriver.tgt(socket: target.directory + "/tgtd", observer: called)
+                : PoolDriver.element(observer: called)
             let open = driver.open
             driver.open = { configuration throws(StorageError) in
                 let opened = try await open(configuration)
@@ -84,21 +115,31 @@
                 observer: { () throws(StorageError) in try observe("catalog") })
         }
 
+        private static let patient = ["sessions", "GetAsyncResult", "ListISCSISessions"]
+        private static let questions = ["Get", "List"]
         private static let changes = ["write(", "writev(", "flush(", "discard(", "writeZeroes("]
 
         private func prepare() async throws {
-            try FileManager.default.createDirectory(atPath: units, withIntermediateDirectories: true)
             let host = try await host()
-            let url = "tgt://\(target.portals[0])?directory=\(units)&initiator=iqn.2026-01.org.example:swept"
-            try await host.addPool(PoolRegistration(name: "c", url: url))
+            let initiator = "iqn.2026-01.org.example:swept"
+            if let array {
+                let url = array.url(portal: target.portals[0], initiator: initiator)
+                try await host.addPool(PoolRegistration(name: "c", url: url, secret: SimulatedArray.password))
+                try await array.addOthers()
+            } else {
+                try FileManager.default.createDirectory(atPath: units, withIntermediateDirectories: true)
+                let url = "tgt://\(target.portals[0])?directory=\(units)&initiator=\(initiator)"
+                try await host.addPool(PoolRegistration(name: "c", url: url))
+            }
             try await fill(host)
         }
 
-        /// What tgtd serves, to whom, and what lies in the directory, beside what is somebody else's.
+        /// What the array says, what tgtd serves, to whom, and what lies in the directory, beside what is somebody else's.
         func storageFacts() async throws -> Set<String> {
-            var facts: Set<String> = []
+            var facts = try await array?.facts() ?? []
             let targets = try await control.targets()
-            let files = try FileManager.default.subpathsOfDirectory(atPath: units).filter { $0.hasSuffix(".img") }
+            let files = try FileManager.default.subpathsOfDirectory(atPath: units)
+                .filter { array != nil || $0.hasSuffix(".img") }
             // What is made anew has other numbers.
             facts.insert("\(targets.count) targets, \(files.count) files")
             for served in targets {

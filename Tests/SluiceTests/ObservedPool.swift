@@ -163,7 +163,7 @@ private struct ObservedTemplate: StagedTemplate {
     func discard() async { await base.discard() }
 }
 
-private struct ObservedVolume: ResizableVolume {
+struct ObservedVolume: ResizableVolume {
     let base: any Volume
     let observe: StepObserver
 

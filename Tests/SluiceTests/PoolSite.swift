@@ -15,14 +15,25 @@ protocol PoolSite: Sendable {
     func storageFacts() async throws -> Set<String>
     /// Ends what the storage keeps of a process that died in a workflow.
     func forgetDead(_ workflow: PoolWorkflow) throws
+    /// Of volumes, in bytes.
+    var size: UInt64 { get }
+    /// Two policies that it takes.
+    var policy: QoSPolicy? { get }
+    var otherPolicy: QoSPolicy? { get }
+    /// What the storage says of a volume that is open to be read.
+    func facts(of volume: any Volume) async throws -> Set<String>
 }
 
 extension PoolSite {
-    /// Of volumes, in bytes.
     var size: UInt64 { 256 << 10 }
+    var policy: QoSPolicy? { try? QoSPolicy(minIOPS: 10, maxIOPS: 100) }
+    var otherPolicy: QoSPolicy? { try? QoSPolicy(minIOPS: 5, maxIOPS: 50) }
+    var grownSize: UInt64 { 4 * size }
     var imagePath: String { root + "/image" }
 
     func forgetDead(_ workflow: PoolWorkflow) throws {}
+
+    func facts(of volume: any Volume) async throws -> Set<String> { [] }
 
     /// Makes the templates `base`, which has a clone, and `fresh`, which never had one; `disk`, with data and the
     /// snapshot `monday` of other data; and `plain`.
@@ -37,8 +48,6 @@ extension PoolSite {
         try await write(3, to: c("disk"), host)
         try await makePlain(host)
     }
-
-    var policy: QoSPolicy? { try? QoSPolicy(minIOPS: 10, maxIOPS: 100) }
 
     func importTemplate(_ name: String, _ host: StorageHost) async throws {
         _ = try await host.importTemplate(
@@ -79,7 +88,10 @@ extension PoolSite {
             )
             for snapshot in [nil] + volume.snapshots {
                 let reference = VolumeReference(volume.name, snapshot: snapshot)
-                state.contents["\(reference)"] = try await storage.bytes(of: reference)
+                let opened = try await storage.openVolume(reference, mode: .readOnly)
+                state.contents["\(reference)"] = try await opened.bytes()
+                for fact in try await facts(of: opened) { state.facts.insert("\(reference): \(fact)") }
+                try await opened.close()
             }
             for snapshot in try await storage.listSnapshots(of: volume.name) {
                 // A snapshot that was cloned stays protected, as one whose clone was undone does.

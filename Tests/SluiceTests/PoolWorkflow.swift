@@ -1,11 +1,12 @@
 import BlockStorage
+import IORuntime
 
 @testable import Sluice
 
 /// What is done to a pool in more than one step.
 enum PoolWorkflow: String, CaseIterable, Codable, Sendable {
     case snapshot, deleteSnapshot, revert, delete, deleteClone, deleteTemplate, cloneOfSnapshot, rename, resize
-    case setQoS, flatten, importTemplate, linkedClone, firstClone, grownClone, fullClone, createFat
+    case setQoS, flatten, importTemplate, linkedClone, firstClone, grownClone, fullClone, createFat, attach
 
     func perform(_ host: StorageHost, _ site: some PoolSite) async throws {
         switch self {
@@ -16,7 +17,7 @@ enum PoolWorkflow: String, CaseIterable, Codable, Sendable {
                 VolumeRequirements(size: site.size, provisioning: .fat, qos: site.policy))
         case .linkedClone: try await clone("base", CloneRequest(qos: site.policy), host, site)
         case .firstClone: try await clone("fresh", CloneRequest(), host, site)
-        case .grownClone: try await clone("fresh", CloneRequest(size: 1 << 20), host, site)
+        case .grownClone: try await clone("fresh", CloneRequest(size: site.grownSize), host, site)
         case .fullClone: try await clone("base", CloneRequest(isFull: true), host, site)
         case .cloneOfSnapshot: try await clone("disk", snapshot: "monday", CloneRequest(), host, site)
         case .snapshot: _ = try await host.createSnapshot("new", of: site.c("plain"))
@@ -25,10 +26,15 @@ enum PoolWorkflow: String, CaseIterable, Codable, Sendable {
         case .delete: try await host.deleteVolume(site.c("plain"))
         case .deleteClone: try await host.deleteVolume(site.c("clone"))
         case .deleteTemplate: try await host.deleteTemplate(site.c("fresh"))
-        case .resize: try await host.resizeVolume(site.c("plain"), to: 1 << 20)
+        case .resize: try await host.resizeVolume(site.c("plain"), to: site.grownSize)
         case .rename: try await host.renameVolume(site.c("plain"), to: "new")
         case .flatten: try await host.flattenVolume(site.c("clone"))
-        case .setQoS: try await host.setQoS(try QoSPolicy(minIOPS: 5, maxIOPS: 50), of: site.c("plain"))
+        case .attach:
+            let volume = try await host.openVolume(site.c("plain"), mode: .exclusive)
+            try await volume.write([UInt8](repeating: 5, count: 512).rawBytes, at: 512)
+            try await volume.flush()
+            try await volume.close()
+        case .setQoS: try await host.setQoS(site.otherPolicy, of: site.c("plain"))
         }
     }
 
@@ -56,6 +62,10 @@ enum PoolWorkflow: String, CaseIterable, Codable, Sendable {
             _ = try await host.createSnapshot("monday", of: site.c("disk"))
             try await site.write(3, to: site.c("disk"), host)
         case .delete: try await site.makePlain(host)
+        case .attach:
+            let volume = try await host.openVolume(site.c("plain"), mode: .exclusive)
+            try await volume.write([UInt8](repeating: 0, count: 512).rawBytes, at: 512)
+            try await volume.close()
         case .deleteClone, .flatten:
             try await host.deleteVolume(site.c("clone"))
             _ = try await host.cloneVolume(site.c("base"), to: site.c("clone"), CloneRequest(qos: site.policy))

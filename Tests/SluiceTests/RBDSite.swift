@@ -97,7 +97,11 @@
 
         /// Who died as it opened the image would be taken for alive for half a minute.
         func forgetDead(_ workflow: PoolWorkflow) throws {
-            if workflow == .revert { try cluster.forgetWatchers(of: "disk") }
+            switch workflow {
+            case .revert: try cluster.forgetWatchers(of: "disk")
+            case .attach: try cluster.forgetWatchers(of: "plain")
+            default: break
+            }
         }
 
         /// What Ceph's own tools see: images, the trash, declarations, and every object that belongs to none of them.

@@ -169,10 +169,18 @@ struct WorkflowSite {
 extension StoragePool {
     func bytes(of reference: VolumeReference) async throws -> Data {
         let volume = try await openVolume(reference, mode: .readOnly)
-        var bytes = [UInt8](repeating: 0, count: Int(volume.geometry.size))
-        var span = bytes.mutableRawBytes
-        try await volume.read(into: &span, at: 0)
+        let bytes = try await volume.bytes()
         try await volume.close()
+        return bytes
+    }
+}
+
+extension Volume {
+    /// All of them.
+    func bytes() async throws -> Data {
+        var bytes = [UInt8](repeating: 0, count: Int(geometry.size))
+        var span = bytes.mutableRawBytes
+        try await read(into: &span, at: 0)
         return Data(bytes)
     }
 }
