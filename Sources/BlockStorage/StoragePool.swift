@@ -289,12 +289,17 @@ public struct PoolStatistics: Equatable, Sendable {
     public var available: UInt64
     /// Volumes and templates, whoever made them, where the storage counts them.
     public var volumeCount: UInt64?
+    /// What the minimums of all its volumes may add up to, where the storage says so.
+    public var capacityIOPS: UInt64?
 
-    public init(capacity: UInt64, allocated: UInt64, available: UInt64, volumeCount: UInt64? = nil) {
+    public init(
+        capacity: UInt64, allocated: UInt64, available: UInt64, volumeCount: UInt64? = nil, capacityIOPS: UInt64? = nil
+    ) {
         self.capacity = capacity
         self.allocated = allocated
         self.available = available
         self.volumeCount = volumeCount
+        self.capacityIOPS = capacityIOPS
     }
 }
 
@@ -420,8 +425,11 @@ public struct QoSPolicy: Hashable, Sendable, Codable {
         guard given.allSatisfy({ $0 > 0 }), zip(given, given.dropFirst()).allSatisfy({ $0 <= $1 }),
             maxBytesPerSecond != 0
         else {
+            func text(_ value: UInt64?) -> String { value.map { "\($0)" } ?? "none" }
             throw StorageError(
-                .invalidArgument, "QoS policy", why: "needs 0 < minimum <= maximum <= burst IOPS, and 0 < bytes")
+                .invalidArgument, "QoS policy",
+                why: "minimum \(text(minIOPS)), maximum \(text(maxIOPS)), burst \(text(burstIOPS)), bytes a second "
+                    + "\(text(maxBytesPerSecond)): it needs 0 < minimum <= maximum <= burst IOPS, and 0 < bytes")
         }
         self.minIOPS = minIOPS
         self.maxIOPS = maxIOPS

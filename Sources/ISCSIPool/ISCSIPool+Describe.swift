@@ -60,7 +60,8 @@
             return PoolStatistics(
                 capacity: capacity.bytes, allocated: capacity.used,
                 available: capacity.bytes - min(capacity.bytes, capacity.used),
-                volumeCount: UInt64(try await provisioner.units().count { $0.visibleName != nil }))
+                volumeCount: UInt64(try await provisioner.units().count { $0.visibleName != nil }),
+                capacityIOPS: capacity.iops)
         }
 
         public func provisioned() async throws(StorageError) -> Provisioned {

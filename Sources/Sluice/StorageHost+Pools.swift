@@ -111,6 +111,9 @@ extension StorageHost {
             details.provisionedBytes = provisioned.bytes
             details.allocatedIOPS = provisioned.minIOPS
             details.volumeCount = statistics.volumeCount
+            if let stated = statistics.capacityIOPS {
+                details.capacityIOPS = min(details.capacityIOPS ?? stated, stated)
+            }
             details.health = pool.health
         } catch {
             details.health = .unresponsive(reason: "\(error)")

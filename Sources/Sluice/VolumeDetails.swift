@@ -87,7 +87,7 @@ public struct PoolDetails: Equatable, Sendable {
     public var deadlineSeconds: Int
     /// Of one that does not answer, sizes and sums are 0.
     public var health: PoolHealth
-    /// As registered; nil where nothing limits it.
+    /// As registered, or as the storage says; nil where nothing limits it.
     public var capacityIOPS: UInt64?
     /// The sum of the minimums of the pool's volumes.
     public var allocatedIOPS: UInt64
