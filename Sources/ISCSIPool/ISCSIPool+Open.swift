@@ -91,9 +91,8 @@
             try await setHolder(of: unit.id, own, insteadOf: before, what, name)
             let volume: ISCSIVolume
             do throws(StorageError) {
-                // Who was logged in when the target was started again may be about to come back. Where somebody held it,
-                // it was nobody else.
-                if before == nil { try await checkSessions(of: unit, what, name, own: 0) }
+                // Where somebody held it, nobody else was logged in.
+                if before == nil { try await checkReturning(unit, what, name) }
                 volume = try await connect(unit, before == nil ? .exclusive : .preempting, isReadOnly: false)
             } catch {
                 try? await clearHolder(of: unit.id, own)
@@ -207,6 +206,12 @@
             if !attachments.isShared(id) {
                 try await provisioner.withdrawAccess(to: id, for: options.initiatorName)
             }
+        }
+
+        /// Throws `busy` while a hypervisor may be about to come back that was logged in when the target was started again.
+        private func checkReturning(_ unit: LUN, _ what: String, _ name: String) async throws(StorageError) {
+            guard let session = try await provisioner.sessions(of: unit.id).first(where: \.isAway) else { return }
+            throw failure(.busy, what, name, "\(session.initiator) is logged in")
         }
 
         /// Throws `busy`, naming them, while anybody but this process's one session is logged in.

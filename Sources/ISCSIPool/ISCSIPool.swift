@@ -96,6 +96,7 @@
             let session = try await connect(unit, .shared, isReadOnly: true)
             let lun = session.path.lun
             try await session.close()
+            try await provisioner.lend(unit.id)
             return (try await target(of: unit).0, lun)
         }
 

@@ -67,6 +67,8 @@
         func access(to unit: LUN, for initiator: String) async throws(StorageError) -> LUNAccess
         /// Takes that back, where it was given to this initiator alone. Not given: success.
         func withdrawAccess(to id: LUN.ID, for initiator: String) async throws(StorageError)
+        /// Notes that whoever this host told how to get to the unit may be logged in to it without the pool.
+        func lend(_ id: LUN.ID) async throws(StorageError)
         /// Who is logged in to the unit now.
         func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession]
     }
@@ -75,6 +77,8 @@
         public var health: PoolHealth { .healthy }
 
         public func withdrawAccess(to id: LUN.ID, for initiator: String) async throws(StorageError) {}
+
+        public func lend(_ id: LUN.ID) async throws(StorageError) {}
     }
 
     /// A logical unit, as the array has it.
@@ -194,9 +198,11 @@
         public var initiator: String
         /// Where it is, where the array tells.
         public var address: String?
+        /// Whether it is not there now, and whoever it is of was told of the unit without the pool, and may come back.
+        public var isAway: Bool
 
-        public init(initiator: String, address: String? = nil) {
-            (self.initiator, self.address) = (initiator, address)
+        public init(initiator: String, address: String? = nil, isAway: Bool = false) {
+            (self.initiator, self.address, self.isAway) = (initiator, address, isAway)
         }
     }
 

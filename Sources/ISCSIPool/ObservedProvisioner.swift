@@ -89,6 +89,11 @@
             try await base.withdrawAccess(to: id, for: initiator)
         }
 
+        func lend(_ id: LUN.ID) async throws(StorageError) {
+            observer("lend")
+            try await base.lend(id)
+        }
+
         func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession] {
             observer("sessions")
             return try await base.sessions(of: id)

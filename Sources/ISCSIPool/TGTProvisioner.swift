@@ -357,6 +357,11 @@
                 credentials: ISCSITarget.Credentials(user: state.user, secret: try await store.secret(making: false)))
         }
 
+        public func lend(_ id: LUN.ID) async throws(StorageError) {
+            if try await current()[id]?.isLent == true { return }
+            try await withState("lend unit") { (state) async throws(StorageError) in state[id]?.isLent = true }
+        }
+
         /// Who is logged in to the unit. Where nobody is, but tgtd had forgotten the unit not long ago: somebody who may
         /// have been, and is about to come back.
         public func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession] {
@@ -377,8 +382,9 @@
                 if connections.isEmpty, let seconds = secondsLeft(state[id]) {
                     return [
                         LUNSession(
-                            initiator: "an initiator of before tgtd was started again, for which \(seconds) s are left,"
-                        )
+                            initiator:
+                                "an initiator of before tgtd was started again, for which \(seconds) s are left,",
+                            isAway: state[id]?.isLent == true)
                     ]
                 }
                 return connections.map { LUNSession(initiator: $0.initiator, address: $0.address) }

@@ -24,6 +24,8 @@
             var newFile: String?
             /// When tgtd, which had forgotten it, was told of it again, on `MonotonicTime`'s scale.
             var servedAgainAt: UInt64?
+            /// Whether hypervisors were told how to get to it.
+            var isLent: Bool?
             /// Whether it was there before it was ours, and is not the pool's to remove if it is no regular file.
             var isDevice = false
 

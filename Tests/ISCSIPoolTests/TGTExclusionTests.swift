@@ -36,9 +36,10 @@
         func grace() async throws {
             let test = try await TestPool.start()
             let (first, second) = (try await test.open(), try await test.open(host: "host-b"))
-            for name in ["v", "w"] {
+            for name in ["u", "v", "w"] {
                 _ = try await first.createVolume(name, CreateRequest(size: Self.size, format: .raw))
             }
+            _ = try await first.access(to: "v")
             let held = try await first.openVolume(VolumeReference("w"), mode: .exclusive)
             try await test.daemon.change("kill")
             try await test.daemon.change("restart")
@@ -48,7 +49,10 @@
                 #expect(error?.why.contains("40 s are left") == true, "\(error?.why ?? "")")
                 #expect(try await pool.describeVolume("v").details.contains { $0.label == "session" })
             }
-            // Nobody else gets it to write meanwhile, and whoever tries leaves nothing.
+            // What no hypervisor was told of may be attached, and is not free for that.
+            try await second.openVolume(VolumeReference("u"), mode: .exclusive).close()
+            #expect(await failure { try await first.deleteVolume("u", policy: .refuse) }?.code == .busy)
+            // Of what one was, nobody else gets it to write meanwhile, and whoever tries leaves nothing.
             let overtaking = await failure {
                 _ = try await second.openVolume(VolumeReference("v"), mode: .exclusive)
             }
