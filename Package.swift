@@ -56,7 +56,7 @@ let package = Package(
         .trait(name: "LegacyQCOW", description: "Import version 1 QCOW images, through libqcow."),
         .trait(
             name: "ISCSI",
-            description: "Volumes on iSCSI targets and on Element arrays, through libiscsi and async-http-client."),
+            description: "Volumes on iSCSI targets and on Element arrays, by an initiator of their own and async-http-client."),
         .trait(name: "RBD", description: "Pools in Ceph clusters, through librbd."),
         .default(enabledTraits: ["Archives", "Downloads", "ISCSI", "LegacyQCOW", "RBD"]),
     ],
@@ -85,7 +85,6 @@ let package = Package(
         system("CArchive", pkgConfig: "libarchive", debian: "libarchive-dev"),
         system("CXML", pkgConfig: "libxml-2.0", debian: "libxml2-dev"),
         system("CQCow", pkgConfig: "libqcow", debian: "libqcow-dev"),
-        system("CISCSI", pkgConfig: "libiscsi", debian: "libiscsi-dev"),
         .systemLibrary(
             name: "CRBD", path: "Sources/CLibraries/CRBD", providers: [.apt(["librbd-dev", "librados-dev"])]),
 
@@ -102,8 +101,7 @@ let package = Package(
         module(
             "ISCSIPool",
             [
-                "TGTControl", "QCOW2", "BlockStorage", "IORuntime", systemPackage,
-                .target(name: "CISCSI", condition: .when(traits: ["ISCSI"])),
+                "TGTControl", "QCOW2", "BlockStorage", "IORuntime", "CCrypto", systemPackage,
                 .target(name: "ElementAPI", condition: .when(traits: ["ISCSI"])),
             ]),
         module(

@@ -34,12 +34,6 @@ extension IOExecutor {
                 .checked("poll"))
     }
 
-    /// As `ready`, for who ends the wait otherwise, by shutting a socket down: cancelling the task does not.
-    package static func readyOrShutDown(_ descriptor: Int32, for events: Int32) async throws(SystemError) -> Int32 {
-        Int32(
-            truncatingIfNeeded: try await performToItsEnd(unsafe IORequest(.poll, descriptor, flags: events))
-                .checked("poll"))
-    }
 }
 
 /// A time at a fixed address.

@@ -390,6 +390,14 @@ package struct WaitingTask {
         }
     }
 
+    /// The task that runs now, and whether it is cancelled.
+    package static var currentAndIsCancelled: (WaitingTask?, Bool) {
+        unsafe withUnsafeCurrentTask { task in
+            guard let task = unsafe task else { return (nil, false) }
+            return unsafe (WaitingTask(bits: unsafeBitCast(task, to: UInt.self)), task.isCancelled)
+        }
+    }
+
     package var isCancelled: Bool {
         // The bit pattern is copied to count a reference while it is asked.
         unsafe withExtendedLifetime(unsafeBitCast(bits, to: UnsafeCurrentTask.self)) { unsafe $0.isCancelled }

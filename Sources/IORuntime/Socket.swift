@@ -103,8 +103,9 @@ public final class Socket: Sendable {
         }
     }
 
-    /// Connects; tries each address of a name in turn.
-    public static func connect(to address: Address) async throws(SystemError) -> Socket {
+    /// Connects; tries each address of a name in turn. A TCP connection comes from `source`, an address of this host in
+    /// numbers, or from the one that the routes say.
+    public static func connect(to address: Address, from source: String? = nil) async throws(SystemError) -> Socket {
         switch address {
         case .unix(let path):
             let (socket, storage, length) = try unixSocket(path)
@@ -115,6 +116,7 @@ public final class Socket: Sendable {
             for candidate in try await resolve(host, port, isPassive: false) {
                 do throws(SystemError) {
                     let socket = try candidate.makeSocket()
+                    if let source { try socket.take(source: source) }
                     try await socket.connect(candidate.address, candidate.length)
                     try? set(socket, Int32(IPPROTO_TCP), TCP_NODELAY, 1)
                     return socket
@@ -123,6 +125,15 @@ public final class Socket: Sendable {
                 }
             }
             throw failure
+        }
+    }
+
+    private func take(source: String) throws(SystemError) {
+        guard let candidate = Self.numeric(source, 0, isPassive: false).first else {
+            throw SystemError(.addressNotAvailable, "bind")
+        }
+        unsafe try candidate.address.withAddress(candidate.length) { address, length throws(SystemError) in
+            try Self.check(unsafe bind(descriptor.rawValue, address, length), "bind")
         }
     }
 
@@ -146,6 +157,14 @@ public final class Socket: Sendable {
     public func receive(into buffer: inout MutableRawSpan) async throws(SystemError) -> Int {
         let memory = unsafe buffer.pinned
         return try await IOExecutor.perform(
+            unsafe IORequest(.receive, descriptor.rawValue, memory.baseAddress, count: memory.count)
+        ).checked("recv")
+    }
+
+    /// As `receive`, to memory that stays in place until it returns, and for who ends the wait by `shutDown`: cancelling
+    /// the task does not.
+    package func receiveOrShutDown(into memory: UnsafeMutableRawBufferPointer) async throws(SystemError) -> Int {
+        try await IOExecutor.performToItsEnd(
             unsafe IORequest(.receive, descriptor.rawValue, memory.baseAddress, count: memory.count)
         ).checked("recv")
     }
@@ -237,31 +256,39 @@ public final class Socket: Sendable {
     private static func resolve(
         _ host: String, _ port: UInt16, isPassive: Bool
     ) async throws(SystemError) -> [Candidate] {
-        try await BlockingPool.shared.run { () throws(SystemError) in
-            var hints = unsafe addrinfo()
-            unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-            unsafe hints.ai_flags = AI_NUMERICSERV | (isPassive ? AI_PASSIVE : 0)
-            var list: UnsafeMutablePointer<addrinfo>?
-            guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0 else {
-                throw SystemError(.addressNotAvailable, "getaddrinfo")
-            }
-            defer { unsafe freeaddrinfo(list) }
-            var candidates: [Candidate] = []
-            var next = unsafe list
-            while let entry = unsafe next {
-                if let address = unsafe entry.pointee.ai_addr,
-                    unsafe entry.pointee.ai_addrlen <= AddressStorage.byteCount
-                {
-                    let storage = AddressStorage()
-                    unsafe storage.memory.copyMemory(from: address, byteCount: Int(entry.pointee.ai_addrlen))
-                    unsafe candidates.append(
-                        Candidate(
-                            family: entry.pointee.ai_family, address: storage, length: entry.pointee.ai_addrlen))
-                }
-                unsafe next = entry.pointee.ai_next
-            }
+        // What is no name needs nobody to be asked.
+        let candidates = numeric(host, port, isPassive: isPassive)
+        if !candidates.isEmpty { return candidates }
+        return try await BlockingPool.shared.run { () throws(SystemError) in
+            let candidates = lookUp(host, port, flags: isPassive ? AI_PASSIVE : 0)
+            if candidates.isEmpty { throw SystemError(.addressNotAvailable, "getaddrinfo") }
             return candidates
         }
+    }
+
+    private static func numeric(_ host: String, _ port: UInt16, isPassive: Bool) -> [Candidate] {
+        lookUp(host, port, flags: AI_NUMERICHOST | (isPassive ? AI_PASSIVE : 0))
+    }
+
+    private static func lookUp(_ host: String, _ port: UInt16, flags: Int32) -> [Candidate] {
+        var hints = unsafe addrinfo()
+        unsafe hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        unsafe hints.ai_flags = AI_NUMERICSERV | flags
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard unsafe getaddrinfo(host, String(port), &hints, &list) == 0 else { return [] }
+        defer { unsafe freeaddrinfo(list) }
+        var candidates: [Candidate] = []
+        var next = unsafe list
+        while let entry = unsafe next {
+            if let address = unsafe entry.pointee.ai_addr, unsafe entry.pointee.ai_addrlen <= AddressStorage.byteCount {
+                let storage = AddressStorage()
+                unsafe storage.memory.copyMemory(from: address, byteCount: Int(entry.pointee.ai_addrlen))
+                unsafe candidates.append(
+                    Candidate(family: entry.pointee.ai_family, address: storage, length: entry.pointee.ai_addrlen))
+            }
+            unsafe next = entry.pointee.ai_next
+        }
+        return candidates
     }
 }
 

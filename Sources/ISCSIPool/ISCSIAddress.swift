@@ -4,8 +4,14 @@
     import IORuntime
     import SystemPackage
 
-    /// Portals, and this host's own addresses.
-    enum ISCSIAddress {
+    /// Where a portal is.
+    struct ISCSIAddress: CustomStringConvertible {
+        /// In numbers.
+        var host: String
+        var port: UInt16
+
+        var description: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
         static let defaultPort: UInt16 = 3260
 
         /// The host and the port of `HOST`, `HOST:PORT`, `[IPV6]` or `[IPV6]:PORT`, perhaps with `,GROUP` behind.
@@ -27,8 +33,8 @@
             return (String(host), number)
         }
 
-        /// The first address of a portal, as libiscsi takes it: a name would make it ask the name servers and wait.
-        static func resolve(_ portal: String, _ pool: BlockingPool) async throws(StorageError) -> String {
+        /// The first address of a portal.
+        static func resolve(_ portal: String, _ pool: BlockingPool) async throws(StorageError) -> ISCSIAddress {
             guard let (host, port) = parse(portal) else {
                 throw StorageError(.invalidArgument, "connect", at: portal, why: "this is not HOST:PORT")
             }
@@ -41,49 +47,12 @@
                         throw SystemError(.addressNotAvailable, "getaddrinfo")
                     }
                     defer { unsafe freeaddrinfo(list) }
-                    let address = unsafe try text(first.pointee.ai_addr, first.pointee.ai_addrlen)
-                    return address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+                    return unsafe ISCSIAddress(
+                        host: try text(first.pointee.ai_addr, first.pointee.ai_addrlen), port: port)
                 }
             } catch {
                 let code: StorageError.Code = error.errno == .timedOut ? .timedOut : .connectionLost
                 throw StorageError(code, "connect", at: portal, why: "its name has no address")
-            }
-        }
-
-        /// The network interface that has an address.
-        static func interface(of address: String) throws(StorageError) -> String {
-            var list: UnsafeMutablePointer<ifaddrs>?
-            defer { unsafe freeifaddrs(list) }
-            if unsafe getifaddrs(&list) == 0 {
-                var next = unsafe list
-                while let entry = unsafe next {
-                    if let socketAddress = unsafe entry.pointee.ifa_addr, let name = unsafe entry.pointee.ifa_name {
-                        let family = unsafe Int32(socketAddress.pointee.sa_family)
-                        let length =
-                            family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
-                        if family == AF_INET || family == AF_INET6,
-                            unsafe (try? text(socketAddress, socklen_t(length))) == address
-                        {
-                            return unsafe String(cString: name)
-                        }
-                    }
-                    unsafe next = entry.pointee.ifa_next
-                }
-            }
-            throw StorageError(.invalidArgument, "connect", why: "this host has no address \(address)")
-        }
-
-        /// This host's address of a connection.
-        static func local(of descriptor: Int32) throws(SystemError) -> String {
-            var storage = sockaddr_storage()
-            var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            return unsafe try withUnsafeMutablePointer(to: &storage) { pointer throws(SystemError) in
-                // Sound: the storage is large enough for an address of any family.
-                let address = unsafe UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: sockaddr.self)
-                guard unsafe getsockname(descriptor, address, &length) == 0 else {
-                    throw SystemError(Errno(rawValue: errno), "getsockname")
-                }
-                return unsafe try text(address, length)
             }
         }
 

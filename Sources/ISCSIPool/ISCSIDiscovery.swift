@@ -1,6 +1,5 @@
 #if ISCSI
     import BlockStorage
-    import CISCSI
     import IORuntime
 
     /// A target that a portal knows.
@@ -20,16 +19,14 @@
             var failure = StorageError(.connectionLost, "discover targets")
             for turn in portals.indices {
                 do throws(StorageError) {
-                    let list = ISCSIDiscoveryList()
+                    let found = Locked<[ISCSIDiscoveredTarget]>([])
                     let session = try await login.session(turn, isDiscovery: true) {
                         (session) async throws(StorageError) in
-                        try session.discover(into: list)
-                        guard try await session.step("discover targets", answeredBy: .text) == 0 else {
-                            throw session.failure(.connectionLost, "discover targets")
-                        }
+                        let targets = try await session.listTargets()
+                        found.withLock { $0 = targets }
                     }
                     await login.end(session)
-                    return list.targets
+                    return found.withLock { $0 }
                 } catch {
                     failure = error
                 }
@@ -38,32 +35,37 @@
         }
     }
 
-    /// What libiscsi lists when it has asked a portal for its targets.
-    @safe
-    final class ISCSIDiscoveryList: @unchecked Sendable {
-        // Sound: filled by the session that is asking, and read by the task that waits for it.
-        var targets: [ISCSIDiscoveredTarget] = []
-        weak var session: ISCSISession?
-        /// More are not listed, however many a target sends.
-        private static let largestCount = 65536
+    extension ISCSISession {
+        /// More is not listed, however much a target sends.
+        private static let largestListByteCount = 4 << 20
 
-        /// Copies the list, which is libiscsi's for the time of the call.
-        func take(_ data: UnsafeMutableRawPointer?) {
-            var next = unsafe data?.assumingMemoryBound(to: iscsi_discovery_address.self)
-            while let entry = unsafe next, targets.count < Self.largestCount {
-                if let name = unsafe entry.pointee.target_name {
-                    var target = unsafe ISCSIDiscoveredTarget(name: String(cString: name), portals: [])
-                    var portal = unsafe entry.pointee.portals
-                    while let address = unsafe portal, target.portals.count < 1024 {
-                        if let text = unsafe address.pointee.portal {
-                            unsafe target.portals.append(String(cString: text))
-                        }
-                        unsafe portal = address.pointee.next
-                    }
-                    targets.append(target)
+        /// Asks for all targets (RFC 7143, appendix C).
+        fileprivate func listTargets() async throws(StorageError) -> [ISCSIDiscoveredTarget] {
+            var text: [UInt8] = []
+            var question = ISCSIKeys.text(["SendTargets": "All"])
+            var targetTag = ISCSIPacket.noTag
+            repeat {
+                var request = ISCSIRequest(.text, flags: 0x80, dataByteCount: question.count)
+                request.put(targetTag, at: 20)
+                let answer = try await exchange("discover targets", request, question, answeredBy: .text)
+                text += answer.data
+                targetTag = answer.packet.targetTag
+                // The rest of a long list is asked for by nothing.
+                question = []
+                guard !answer.data.isEmpty || targetTag == ISCSIPacket.noTag, text.count <= Self.largestListByteCount
+                else {
+                    throw StorageError(.connectionLost, "discover targets", why: "the target's list does not end")
                 }
-                unsafe next = entry.pointee.next
+            } while targetTag != ISCSIPacket.noTag
+            var targets: [ISCSIDiscoveredTarget] = []
+            for (key, value) in try ISCSIKeys(text).pairs {
+                if key == "TargetName" {
+                    targets.append(ISCSIDiscoveredTarget(name: String(value), portals: []))
+                } else if key == "TargetAddress", let last = targets.indices.last {
+                    targets[last].portals.append(String(value))
+                }
             }
+            return targets
         }
     }
 #endif

@@ -51,8 +51,9 @@
 
         /// As `perform`, without waiting: `outcome` does, and must be called by the same task.
         func start(_ command: ISCSICommand) {
-            command.asker = WaitingTask.current
-            change { $0.add(command) }
+            let (asker, isCancelled) = WaitingTask.currentAndIsCancelled
+            command.asker = asker
+            if isCancelled { command.finish(.cancelled) } else { change { $0.add(command) } }
         }
 
         func outcome(of command: ISCSICommand) async -> ISCSICommand.Outcome {
@@ -135,7 +136,10 @@
                         state.begin(session)
                         return true
                     }
-                    guard isWanted else { return session.end() }
+                    guard isWanted else {
+                        session.end()
+                        return
+                    }
                     await receive(session)
                     // A target that takes sessions but no command is left alone as one that takes none.
                     failures = state.withLock { $0.isProven } ? 0 : failures + 1
@@ -150,24 +154,23 @@
         }
 
         private func receive(_ session: ISCSISession) async {
-            guard let descriptor = session.socket?.descriptor.rawValue else { return }
+            // What came behind the last answer of the login is there.
+            var count: Int?
             while true {
-                // The end of the session ends it, too.
-                _ = try? await IOExecutor.readyOrShutDown(descriptor, for: POLLIN)
                 let isCurrent = change { state in
                     guard state.session === session else { return false }
-                    state.receive()
+                    state.receive(count)
                     return state.session === session
                 }
                 if !isCurrent { return }
+                count = await session.wait()
             }
         }
 
         /// Sends what the socket did not take at once.
         private func send(_ session: ISCSISession) async {
-            guard let descriptor = session.socket?.descriptor.rawValue else { return }
             while true {
-                guard (try? await IOExecutor.ready(descriptor, for: POLLOUT)) != nil else { return }
+                guard (try? await IOExecutor.ready(session.descriptor, for: POLLOUT)) != nil else { return }
                 if change({ $0.sendMore(session) }) { return }
             }
         }

@@ -1,14 +1,11 @@
 #if ISCSI
     import BlockStorage
-    import Glibc
     import IORuntime
 
     /// Where the commands of one unit are, and what becomes of those that come back.
     @safe
     struct ISCSILinkState {
         var session: ISCSISession?
-        /// The commands that the session has.
-        private var inFlight: [ISCSICommand] = []
         /// For a session, or for one of those in flight to end; the first is sent first.
         private var waiting: [ISCSICommand] = []
         /// For the target to be less busy.
@@ -61,7 +58,10 @@
         /// There will be no session any more.
         var isOver: Bool { isClosed || fence != nil }
 
-        var hasCommands: Bool { !(inFlight.isEmpty && waiting.isEmpty && delayed.isEmpty) }
+        /// Commands that the target has.
+        private var inFlightCount: Int { session?.commandCount ?? 0 }
+
+        var hasCommands: Bool { inFlightCount > 0 || !waiting.isEmpty || !delayed.isEmpty }
 
         /// Tasks that are to be started.
         struct Needs {
@@ -100,10 +100,9 @@
         mutating func add(_ command: ISCSICommand) {
             if isClosed { return command.finish(.closed) }
             if let fence { return command.finish(.fenced(fence)) }
-            guard waiting.isEmpty, inFlight.count < limit, let session, session.send(command) else {
+            guard waiting.isEmpty, let session, session.commandCount < limit, session.queue(command) else {
                 return waiting.append(command)
             }
-            note(command)
             isPushDue = true
         }
 
@@ -117,31 +116,16 @@
         mutating func sendWaiting() {
             guard let session, !waiting.isEmpty else { return }
             var sent = 0
-            while sent < waiting.count, inFlight.count < limit {
-                let command = waiting[sent]
-                guard session.send(command) else { break }
-                note(command)
-                sent += 1
-            }
-            if sent == 0 {
-                // The library does not even take one.
-                if inFlight.isEmpty { lose() }
-                return
-            }
+            while sent < waiting.count, session.commandCount < limit, session.queue(waiting[sent]) { sent += 1 }
+            if sent == 0 { return }
             waiting.removeFirst(sent)
             isPushDue = true
-        }
-
-        /// Keeps a command that the session has.
-        private mutating func note(_ command: ISCSICommand) {
-            command.index = inFlight.count
-            inFlight.append(command)
         }
 
         /// Lets the session send.
         mutating func push() {
             (isPushDue, isPushPlanned) = (false, false)
-            serve(POLLOUT)
+            serve { $0.send() }
         }
 
         /// Sends what the socket of `session` did not take before. True when nothing is left of it.
@@ -153,17 +137,16 @@
         }
 
         /// Lets the session receive, answer what that asks for, and take more commands.
-        mutating func receive() {
-            serve(POLLIN)
+        mutating func receive(_ count: Int?) {
+            serve { $0.receive(count) }
             if session?.wantsToSend == true { isPushDue = true }
             sendWaiting()
         }
 
-        private mutating func serve(_ events: Int32) {
+        private mutating func serve(_ body: (ISCSISession) -> Bool) {
             guard let session else { return }
-            var isAlive = session.service(events)
+            var isAlive = body(session)
             session.takeReturned { command in
-                removeInFlight(command)
                 switch command.outcome {
                 case .good(let missing)?:
                     (isProven, trouble) = (true, nil)
@@ -196,7 +179,7 @@
             if status.code == SCSIStatus.taskAborted, !command.request.isRepeatable { return command.finish(.lost) }
             if status.remedy != .none, command.isCancelled { return command.finish(.cancelled) }
             if status.remedy == .none { return command.finish(.refused(status)) }
-            if status.remedy == .againWithFewer { (limit, doneSinceFull) = (max(1, min(limit, inFlight.count)), 0) }
+            if status.remedy == .againWithFewer { (limit, doneSinceFull) = (max(1, min(limit, inFlightCount)), 0) }
             command.reset()
             command.refusalCount += 1
             // A target that always has something to say is not asked as fast as it answers.
@@ -219,33 +202,27 @@
             waiting.insert(command, at: 0)
         }
 
-        /// Ends the session: the library has no command any more, and no memory of one.
+        /// Ends the session: the target has no command any more that counts, and no memory of one is used.
         mutating func lose() {
             defer { (mustLook, hasNoCommands) = (false, false) }
             guard let lost = session else { return }
             session = nil
             trouble = lost.objection ?? trouble ?? lost.failure(.connectionLost, "use session")
-            lost.end()
-            let commands = inFlight
-            inFlight = []
-            for command in commands.reversed() {
-                lost.release(command)
-                requeue(command)
-            }
+            for command in lost.end().reversed() { requeue(command) }
         }
 
         /// Ends the wait for what is late or cancelled. True when there are no commands any more.
         mutating func expire(_ now: UInt64) -> Bool {
             waiting.removeAll { Self.isOver($0, now) }
             delayed.removeAll { Self.isOver($0, now) }
-            if inFlight.contains(where: { $0.due <= now }) {
+            if session?.isLate(now) == true {
                 // What the target does not answer in time is taken back, and everything else sent again.
                 trouble =
                     trouble ?? StorageError(.timedOut, "use session", why: "the target has not answered a command")
                 lose()
                 waiting.removeAll { Self.isOver($0, now) }
             } else {
-                // One that the library did not take once.
+                // What the session did not take once.
                 sendWaiting()
             }
             wakeIfIdle()
@@ -301,14 +278,6 @@
             guard unsafe !idleWaiters.isEmpty, !hasCommands else { return }
             unsafe idleWaiters.forEach { unsafe $0.resume() }
             unsafe idleWaiters = []
-        }
-
-        private mutating func removeInFlight(_ command: ISCSICommand) {
-            let last = inFlight.removeLast()
-            if last !== command {
-                inFlight[command.index] = last
-                last.index = command.index
-            }
         }
     }
 #endif

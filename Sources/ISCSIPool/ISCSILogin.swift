@@ -44,18 +44,19 @@
             return try await bounded(limit, portal) { () async throws(StorageError) in
                 var address = try await ISCSIAddress.resolve(portal, resolver)
                 for _ in 0..<4 {
-                    let session = try make(isDiscovery: isDiscovery)
+                    let session = try await connect(address)
                     do throws(StorageError) {
-                        try await connect(session, address)
-                        if try await logIn(session) {
+                        let negotiation = ISCSINegotiation(
+                            session: session, target: target, sessionIdentifier: sessionIdentifier,
+                            isDiscovery: isDiscovery)
+                        switch try await negotiation.run() {
+                        case .loggedIn:
                             try await prepare(session)
                             return session
+                        case .redirected(let other):
+                            address = try await ISCSIAddress.resolve(other, resolver)
+                            session.end()
                         }
-                        guard let redirection = session.redirection else {
-                            throw session.failure(.connectionLost, "log in")
-                        }
-                        address = try await ISCSIAddress.resolve(redirection, resolver)
-                        session.end()
                     } catch {
                         session.end()
                         throw error
@@ -73,41 +74,22 @@
             session.end()
         }
 
-        private func make(isDiscovery: Bool) throws(StorageError) -> ISCSISession {
-            var interface: String?
-            if let address = target.boundAddress { interface = try ISCSIAddress.interface(of: address) }
-            return try ISCSISession(
-                target, sessionIdentifier: sessionIdentifier, isDiscovery: isDiscovery, interface: interface,
-                userTimeout: max(deadline.limit / 2, .seconds(1)), lateFailure: lateFailure)
-        }
-
-        private func connect(_ session: ISCSISession, _ address: String) async throws(StorageError) {
-            try session.connect(address)
-            guard try await session.step("connect") == 0, let socket = session.socket else {
-                throw session.failure(.connectionLost, "connect")
-            }
-            // libiscsi goes on without it where it may not choose the interface.
-            guard let bound = target.boundAddress else { return }
-            let local: String
+        private func connect(_ address: ISCSIAddress) async throws(StorageError) -> ISCSISession {
+            let socket: Socket
             do throws(SystemError) {
-                local = try ISCSIAddress.local(of: socket.descriptor.rawValue)
+                socket = try await Socket.connect(
+                    to: .tcp(host: address.host, port: address.port), from: target.boundAddress)
             } catch {
-                throw StorageError(error, "connect", at: address)
+                if error.call == "bind", let bound = target.boundAddress {
+                    throw StorageError(
+                        .invalidArgument, "connect", at: "\(address)",
+                        why: "connections cannot come from \(bound): \(error.errno)")
+                }
+                let code: StorageError.Code = error.errno == .canceled ? .cancelled : .connectionLost
+                throw StorageError(code, "connect", at: "\(address)", why: "\(error.errno)")
             }
-            guard local == bound else {
-                throw StorageError(
-                    .invalidArgument, "connect", at: address, why: "connections come from \(local), not from \(bound)")
-            }
-        }
-
-        /// False where the target is to be reached elsewhere.
-        private func logIn(_ session: ISCSISession) async throws(StorageError) -> Bool {
-            try session.logIn()
-            switch try await session.step("log in", answeredBy: .login) {
-            case 0: return true
-            case ISCSISession.redirected: return false
-            default: throw session.loginFailure
-            }
+            return ISCSISession(
+                socket, at: "\(address)", userTimeout: max(deadline.limit / 2, .seconds(1)), lateFailure: lateFailure)
         }
 
         /// Runs `body` for at most `limit`; then, or when the task is cancelled, its waits end.
@@ -138,68 +120,6 @@
             } catch {
                 throw StorageError(error.code, error.what, at: portal, why: error.why)
             }
-        }
-    }
-
-    extension ISCSISession {
-        static let redirected: Int32 = 0x101
-
-        /// Waits for the answer to the step that has begun, by a packet of one kind. Throws `cancelled` when the task is
-        /// cancelled, and `connectionLost`.
-        func step(_ what: String, answeredBy kind: ISCSIPacket.Kind? = nil) async throws(StorageError) -> Int32 {
-            try await drive(what, answeredBy: kind) { self.answer != nil }
-            return answer ?? -1
-        }
-
-        /// Serves the session until `isDone`.
-        func drive(
-            _ what: String, answeredBy kind: ISCSIPacket.Kind? = nil, until isDone: () -> Bool
-        ) async throws(StorageError) {
-            while !isDone() {
-                guard let socket else { throw failure(.connectionLost, what) }
-                var ready: Int32
-                do throws(SystemError) {
-                    ready = try await IOExecutor.ready(socket.descriptor.rawValue, for: events)
-                } catch {
-                    throw StorageError(error, what)
-                }
-                // What the target sent before it closed the connection says why.
-                if ready & POLLIN != 0 { ready &= POLLIN | POLLOUT }
-                let isAlive = service(ready, expecting: kind)
-                takeReturned { command in command.finish(command.outcome ?? .lost) }
-                if !isAlive, !isDone() { throw kind == .login ? loginFailure : failure(.connectionLost, what) }
-            }
-        }
-
-        /// Says to the target that the session ends, and waits until it has heard. What it answers is not looked at.
-        func logOut() async throws(StorageError) {
-            try beginLogOut()
-            guard let socket else { return }
-            do throws(SystemError) {
-                while wantsToSend {
-                    _ = try await IOExecutor.ready(socket.descriptor.rawValue, for: POLLOUT)
-                    guard service(POLLOUT) else { return }
-                }
-                _ = try await IOExecutor.ready(socket.descriptor.rawValue, for: POLLIN)
-            } catch {
-                throw StorageError(error, "log out")
-            }
-        }
-
-        /// What libiscsi says of a login that failed: at its end stands the target's status (RFC 7143, 11.13.5).
-        var loginFailure: StorageError {
-            if let objection { return objection }
-            let text = message
-            let number = text.last == ")" ? text.dropLast().split(separator: "(").last.flatMap { UInt16($0) } : nil
-            let code: StorageError.Code =
-                switch number {
-                case 0x0201?: .authenticationFailed
-                case 0x0202?: .permissionDenied
-                case 0x0203?, 0x0204?: .notFound
-                default:
-                    ["CHAP", "uthentication"].contains(where: text.contains) ? .authenticationFailed : .connectionLost
-                }
-            return failure(code, "log in")
         }
     }
 #endif

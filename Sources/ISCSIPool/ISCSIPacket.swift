@@ -2,11 +2,11 @@
     import BlockStorage
     import IORuntime
 
-    /// The header of a packet that a target sends (RFC 7143, 11.2).
+    /// The header of a packet that a target sends (RFC 7143, 11).
     struct ISCSIPacket {
         enum Kind: UInt8 {
             case ping = 0x20, response = 0x21, taskManagement = 0x22, login = 0x23, text = 0x24, data = 0x25
-            case requestForData = 0x31, message = 0x32
+            case logout = 0x26, requestForData = 0x31, message = 0x32
         }
 
         static let headerByteCount = 48
@@ -15,6 +15,9 @@
         /// Nil for what no initiator that asks for nothing else gets.
         let kind: Kind?
         let flags: UInt8
+        /// Of a command: whether the target took it, and how it ended. Of task management the first is the answer.
+        let response: UInt8
+        let status: UInt8
         let hasAdditionalHeader: Bool
         /// Of what follows the header, without its padding.
         let dataByteCount: Int
@@ -22,138 +25,116 @@
         let tag: UInt32
         /// By which the target knows what it wants an answer to.
         let targetTag: UInt32
-        /// Of data or of a request for data: where in the command's bytes it begins, and how much is asked for.
+        /// The number of this answer, where it is one.
+        let statusNumber: UInt32
+        /// Requests with numbers up to this one are taken.
+        let lastTakenNumber: UInt32
+        /// Of a login: its status. Of a message: what has happened, in the upper byte.
+        let code: UInt16
+        /// Of data or of a request for data: where in the command's bytes it begins.
         let offset: Int
-        let requestedByteCount: Int
-        /// Of a login: the class of its status, 0 for success. Of a message: what has happened.
-        let code: UInt8
+        /// Of a request for data: how much is asked for. Of a command that has ended: how much was not transferred.
+        let count: Int
 
         /// The bytes must be a header at least.
         init(_ bytes: RawSpan) {
-            kind = Kind(rawValue: bytes.loadBigEndian(UInt8.self, at: 0) & 0x3f)
-            flags = bytes.loadBigEndian(UInt8.self, at: 1)
+            let first = bytes.loadBigEndian(UInt32.self, at: 0)
+            kind = Kind(rawValue: UInt8(first >> 24) & 0x3f)
+            flags = UInt8(first >> 16 & 0xff)
+            response = UInt8(first >> 8 & 0xff)
+            status = UInt8(first & 0xff)
             let lengths = bytes.loadBigEndian(UInt32.self, at: 4)
             hasAdditionalHeader = lengths >> 24 != 0
             dataByteCount = Int(lengths & 0xff_ffff)
             tag = bytes.loadBigEndian(UInt32.self, at: 16)
             targetTag = bytes.loadBigEndian(UInt32.self, at: 20)
-            code = bytes.loadBigEndian(UInt8.self, at: 36)
+            statusNumber = bytes.loadBigEndian(UInt32.self, at: 24)
+            lastTakenNumber = bytes.loadBigEndian(UInt32.self, at: 32)
+            code = bytes.loadBigEndian(UInt16.self, at: 36)
             offset = Int(bytes.loadBigEndian(UInt32.self, at: 40))
-            requestedByteCount = Int(bytes.loadBigEndian(UInt32.self, at: 44))
+            count = Int(bytes.loadBigEndian(UInt32.self, at: 44))
         }
 
+        /// With its padding.
+        var paddedDataByteCount: Int { (dataByteCount + 3) & ~3 }
         /// Of data: whether the command ends with it.
         var hasStatus: Bool { flags & 0x81 == 0x81 }
-        /// Of a login: whether it ends its stage, and that stage.
+        /// Of a login: whether it ends its stage, that stage, and the one that follows.
         var isTransit: Bool { flags & 0x80 != 0 }
         var stage: UInt8 { flags >> 2 & 3 }
+        var nextStage: UInt8 { flags & 3 }
+        /// Of a login or a text: whether more of it follows in another packet.
+        var isContinued: Bool { flags & 0x40 != 0 }
+        /// Of a command that has ended: bytes that were not transferred.
+        var missingByteCount: Int { flags & 0x02 != 0 ? count : 0 }
+        /// Whether the packet has a number of its own in the order of answers.
+        var isAnswer: Bool {
+            switch kind {
+            case .data: hasStatus
+            case .ping: tag != Self.noTag
+            case .requestForData: false
+            default: true
+            }
+        }
     }
 
-    /// The data of a login's answer.
-    struct ISCSIKeys {
-        private let pairs: [String]
+    /// The header of a packet for the target.
+    struct ISCSIRequest {
+        enum Kind: UInt8 {
+            case ping = 0x00, command = 0x01, taskManagement = 0x02, login = 0x03, text = 0x04, data = 0x05
+            case logout = 0x06
+        }
 
-        init(_ data: RawSpan) {
-            var pairs: [String] = []
-            var pair: [UInt8] = []
-            for offset in 0..<data.byteCount {
-                let byte = data.loadBigEndian(UInt8.self, at: offset)
-                if byte != 0 {
-                    pair.append(byte)
-                } else {
-                    pairs.append(String(decoding: pair, as: UTF8.self))
-                    pair = []
+        private(set) var bytes = InlineArray<48, UInt8>(repeating: 0)
+
+        /// One that `isImmediate` has its place before all commands that wait at the target.
+        init(_ kind: Kind, flags: UInt8, isImmediate: Bool = false, dataByteCount: Int = 0) {
+            bytes[0] = kind.rawValue | (isImmediate ? 0x40 : 0)
+            bytes[1] = flags
+            put(UInt32(dataByteCount) & 0xff_ffff, at: 4)
+        }
+
+        /// Stores a number, big-endian.
+        mutating func put<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+            var span = bytes.mutableSpan
+            var raw = unsafe span.mutableBytes
+            raw.storeBigEndian(value, at: offset)
+        }
+
+        /// The unit, as REPORT LUNS writes it.
+        mutating func put(unit: UInt16) { put(unit, at: 8) }
+
+        mutating func put(block: InlineArray<16, UInt8>) {
+            unsafe put(block.span.bytes.loadBigEndian(UInt64.self, at: 0), at: 32)
+            unsafe put(block.span.bytes.loadBigEndian(UInt64.self, at: 8), at: 40)
+        }
+    }
+
+    /// The text of a login or of a list of targets: keys and values.
+    struct ISCSIKeys {
+        let pairs: [(key: Substring, value: Substring)]
+
+        /// Throws `connectionLost` for what is no such text.
+        init(_ data: [UInt8]) throws(StorageError) {
+            var pairs: [(key: Substring, value: Substring)] = []
+            for bytes in data.split(separator: 0) {
+                let parts = String(decoding: bytes, as: UTF8.self).split(
+                    separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard parts.count == 2 else {
+                    throw StorageError(
+                        .connectionLost, "log in", why: "the target's answer is no text of keys and values")
                 }
+                pairs.append((parts[0], parts[1]))
             }
-            self.pairs = pairs + [String(decoding: pair, as: UTF8.self)]
+            self.pairs = pairs
         }
 
         /// The value of the first `key=value`.
-        subscript(key: String) -> String? {
-            pairs.first { $0.hasPrefix("\(key)=") }.map { String($0.dropFirst(key.utf8.count + 1)) }
-        }
-    }
+        subscript(key: String) -> String? { pairs.first { $0.key == key }.map { String($0.value) } }
 
-    extension ISCSISession {
-        /// Pings that may wait for their answers to be sent.
-        private static let largestPingCount = 256
-
-        private func objection(_ why: String) -> StorageError {
-            StorageError(.connectionLost, "use session", why: why)
-        }
-
-        /// Throws for a packet that must not reach libiscsi. While a step is outstanding only its answer, of `kind`,
-        /// may, and pings; a login's answer is there as a whole. True for one that ends a command.
-        func check(_ packet: ISCSIPacket, _ data: RawSpan, expecting kind: ISCSIPacket.Kind?) throws(StorageError)
-            -> Bool
-        {
-            if packet.hasAdditionalHeader { throw objection("the target sends a header that nobody knows") }
-            switch packet.kind {
-            case .login? where kind == .login: try check(login: packet, ISCSIKeys(data))
-            case .text? where kind == .text: break
-            // It answers the one request that came after the last command.
-            case .taskManagement? where kind == .taskManagement && packet.tag == lastTag &+ 1: break
-            case .ping? where kind != .login:
-                guard packet.tag == ISCSIPacket.noTag else { throw unasked }
-                if packet.targetTag != ISCSIPacket.noTag { pingCount += 1 }
-                guard pingCount <= Self.largestPingCount else {
-                    throw objection("the target pings, and takes no answers")
-                }
-            case .message? where kind == nil: try check(message: packet)
-            case .response? where kind == nil:
-                _ = try command(packet)
-                return true
-            case .data? where kind == nil:
-                try check(data: packet)
-                return packet.hasStatus
-            case .requestForData? where kind == nil: try check(requestForData: packet)
-            default: throw unasked
-            }
-            return false
-        }
-
-        private var unasked: StorageError { objection("the target answers what it was not asked") }
-
-        private func command(_ packet: ISCSIPacket) throws(StorageError) -> ISCSICommand {
-            guard let command = commands[packet.tag] else { throw unasked }
-            return command
-        }
-
-        /// Data comes in order, and no more than there is room for.
-        private func check(data packet: ISCSIPacket) throws(StorageError) {
-            let command = try command(packet)
-            guard command.request.direction == .fromTarget, packet.offset == command.transferred,
-                packet.dataByteCount <= command.request.byteCount - command.transferred
-            else { throw objection("the target sends other data than it was asked for") }
-            command.transferred += packet.dataByteCount
-        }
-
-        /// So is data asked for, and only what the command has: libiscsi queues packets for as much as a target says.
-        private func check(requestForData packet: ISCSIPacket) throws(StorageError) {
-            let command = try command(packet)
-            guard command.request.direction == .toTarget, packet.requestedByteCount > 0,
-                packet.offset >= command.transferred, packet.offset <= command.request.byteCount,
-                packet.requestedByteCount <= command.request.byteCount - packet.offset
-            else { throw objection("the target asks for other data than there is") }
-            command.transferred = packet.offset + packet.requestedByteCount
-        }
-
-        /// What a target says of itself (RFC 7143, 11.9.1). After all but the first the session ends anyway.
-        private func check(message packet: ISCSIPacket) throws(StorageError) {
-            if (1...4).contains(packet.code) { throw objection("the target ends the session") }
-        }
-
-        private func check(login packet: ISCSIPacket, _ keys: ISCSIKeys) throws(StorageError) {
-            if let length = keys["MaxRecvDataSegmentLength"], UInt32(length).map({ $0 >= 512 }) != true {
-                // libiscsi would send data in pieces of that, for ever.
-                throw StorageError(.connectionLost, "log in", why: "the target takes no data")
-            }
-            if let digest = keys["HeaderDigest"] { agreesOnDigest = digest == "CRC32C" }
-            if packet.stage == 0, keys["CHAP_R"] != nil { hasProof = true }
-            let isFailure = packet.code != 0
-            if needsProof, !hasProof, !isFailure, packet.isTransit || packet.stage != 0 {
-                throw StorageError(.authenticationFailed, "log in", why: "the target does not prove itself")
-            }
+        /// Keys and values as they are sent.
+        static func text(_ pairs: KeyValuePairs<String, String>) -> [UInt8] {
+            pairs.flatMap { (key, value) -> [UInt8] in Array("\(key)=\(value)".utf8) + [0] }
         }
     }
 #endif

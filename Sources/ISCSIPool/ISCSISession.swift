@@ -1,280 +1,228 @@
 #if ISCSI
     import BlockStorage
-    import CISCSI
     import Glibc
     import IORuntime
     import SystemPackage
 
-    /// One TCP connection to a target, by libiscsi.
+    /// One session with a target, on one TCP connection (RFC 7143), of error recovery level 0: a session that breaks is
+    /// not mended. It is ended, which takes every command and its memory back at once, and a new one is made.
     ///
-    /// A session that breaks is not mended: it is ended, which takes every command and its memory back from the library
-    /// at once, and a new one is made. So libiscsi's own reconnecting, with its queue of commands that nobody can take
-    /// back, is never used.
-    ///
-    /// What a target sends has a place before it is asked for, and is looked at before the library gets it: see
-    /// `ISCSIIntake`.
+    /// Nothing is believed that a target sends. Data goes to the memory of the command that asked for it, in its order,
+    /// and no further; a target is given the data that its command has; everything else has a bounded length. Whatever
+    /// breaks a rule ends the session.
     @safe
     final class ISCSISession: @unchecked Sendable {
         // Sound: until it serves commands the session belongs to the one task that logs in; after that it is behind its
-        // link's lock. libiscsi calls back only in calls that this class makes.
-        private var context: OpaquePointer?
-        /// Polled for readiness: another descriptor of libiscsi's socket, so that a poll never sees its number reused.
-        private(set) var socket: Socket?
-        /// The answer to connecting, logging in, a reset or logging out.
-        private(set) var answer: Int32?
-        /// Commands that libiscsi has given back since the last look.
-        private var returned: [ISCSICommand] = []
-        /// Tasks whose memory packets still queued may point to: freed when the queue is empty or the session ends.
-        private var lingering: [UnsafeMutablePointer<scsi_task>] = unsafe []
+        // link's lock.
+        private let connection: ISCSIConnection
+        /// Whom the session is with.
+        let address: String
         /// Where failures are noted that the target tells of late.
         private let lateFailure: Locked<SCSIStatus?>
-        /// The target must prove itself, and whether it has sent what libiscsi then looks at.
-        let needsProof: Bool
-        var hasProof = false
-        /// The tag of the last command.
-        private(set) var lastTag: UInt32 = 0
-        /// The commands that the target has, by tag.
-        private(set) var commands: [UInt32: ISCSICommand] = [:]
-        private var intake: ISCSIIntake?
-        /// Why what the target has sent is not taken.
-        private(set) var objection: StorageError?
-        /// Headers carry a checksum once the login is done.
-        var agreesOnDigest = false
-        /// Pings since nothing was left to be sent.
-        var pingCount = 0
-        /// Pieces that are queued for one call of `service`.
-        private var unsentCount = 0
-        /// Whom the session is with.
-        private(set) var address = ""
         /// The unit that commands go to, as REPORT LUNS writes it.
         var lun: UInt16 = 0
+        private(set) var isEnded = false
+        /// Why what the target has sent is not taken.
+        private(set) var objection: StorageError?
 
-        /// A session that is not connected. Those of one `sessionIdentifier` and initiator name replace each other at
-        /// the target, and with them their commands.
-        init(
-            _ target: ISCSITarget, sessionIdentifier: UInt64, isDiscovery: Bool, interface: String?,
-            userTimeout: Duration, lateFailure: Locked<SCSIStatus?>
-        ) throws(StorageError) {
-            self.lateFailure = lateFailure
-            needsProof = target.targetCredentials != nil
-            guard let context = unsafe iscsi_create_context(target.initiatorName) else {
-                throw StorageError(.internalError, "log in", at: target.name, why: "libiscsi makes no context")
-            }
-            unsafe self.context = context
-            // Whatever the environment says: its messages have no place to go.
-            unsafe iscsi_set_log_level(context, 0)
-            unsafe iscsi_set_log_fn(context, { _, _ in })
-            unsafe iscsi_set_noautoreconnect(context, 1)
-            unsafe iscsi_set_isid_random(
-                context, UInt32(sessionIdentifier & 0xff_ffff), UInt32(sessionIdentifier >> 24 & 0xffff))
-            unsafe iscsi_set_session_type(context, isDiscovery ? ISCSI_SESSION_DISCOVERY : ISCSI_SESSION_NORMAL)
-            unsafe iscsi_set_header_digest(
-                context, target.headerDigest == .none ? ISCSI_HEADER_DIGEST_NONE : ISCSI_HEADER_DIGEST_CRC32C)
-            if !isDiscovery { unsafe iscsi_set_targetname(context, target.name) }
-            if let credentials = target.credentials {
-                _ = credentials.secret.reveal {
-                    unsafe iscsi_set_initiator_username_pwd(context, credentials.user, $0)
-                }
-            }
-            if let credentials = target.targetCredentials {
-                _ = credentials.secret.reveal {
-                    unsafe iscsi_set_target_username_pwd(context, credentials.user, $0)
-                }
-            }
-            // Data goes with its command, or when the target asks for it. What goes unasked would stay queued when the
-            // target refuses the command.
-            unsafe iscsi_set_initial_r2t(context, ISCSI_INITIAL_R2T_YES)
-            unsafe iscsi_set_tcp_user_timeout(
-                context, Int32(clamping: min(userTimeout, .seconds(1 << 20)).components.seconds * 1000))
-            if var name = interface.map({ Array($0.utf8CString) }) {
-                unsafe iscsi_set_bind_interfaces(context, &name)
-            }
+        // MARK: - What both sides have agreed on
+
+        /// Bytes of data that the target takes in one packet, and in those that come with or after a request.
+        var largestDataByteCount = 8192
+        var firstBurstByteCount = 65536
+        var takesImmediateData = true
+        /// Headers carry a checksum.
+        var hasDigest = false
+
+        // MARK: - Numbers (RFC 7143, 4.2.2)
+
+        private var requestNumber: UInt32 = 1
+        private var lastTakenNumber: UInt32 = 1
+        private var expectedStatusNumber: UInt32 = 0
+        private var nextTag: UInt32 = 0
+
+        // MARK: - What is outstanding
+
+        /// What the answer to a request that is no command is, and that answer.
+        struct Reply {
+            let packet: ISCSIPacket
+            let data: [UInt8]
+        }
+        private var awaited: (kind: ISCSIPacket.Kind, tag: UInt32)?
+        private var reply: Reply?
+        /// The commands that the target has, at the places that their tags say.
+        private var commands: [ISCSICommand?] = []
+        private var freePlaces: [Int] = []
+        private(set) var commandCount = 0
+        /// Commands that have ended since the last look.
+        private var returned: [ISCSICommand] = []
+        /// The command that data is on its way to, what is to come of it, and whether the command ends with it.
+        private var incoming: ISCSICommand?
+        private var incomingRest = 0
+        private var incomingPadding = 0
+        private var incomingEnd: ISCSIPacket?
+        /// Pings since nothing was left to be sent.
+        private var pingCount = 0
+
+        /// Commands that have places; other requests have the place behind.
+        private static let largestCommandCount = 0xffff
+        /// Pings that may wait for their answers to be sent.
+        private static let largestPingCount = 256
+        /// Of everything but a command's data; it must come as a whole. Targets that know of no agreement send 8 KiB.
+        static let largestTextByteCount = 64 << 10
+        /// Of data in one packet.
+        static let largestReceivedByteCount = 256 << 10
+        /// Calls that receive, before others have their turn.
+        private static let largestReceiptCount = 16
+
+        init(_ socket: Socket, at address: String, userTimeout: Duration, lateFailure: Locked<SCSIStatus?>) {
+            connection = ISCSIConnection(socket, userTimeout: userTimeout)
+            (self.address, self.lateFailure) = (address, lateFailure)
         }
 
         deinit { end() }
 
-        /// Why the last call failed, in libiscsi's words. It names no secret.
-        var message: String {
-            if let objection { return objection.why }
-            guard let text = unsafe context.flatMap({ unsafe iscsi_get_error($0) }) else { return "" }
-            return unsafe String(cString: text).trimmingTrailingNewlines
-        }
+        /// Polled for readiness: open as long as this object.
+        var descriptor: Int32 { connection.socket.descriptor.rawValue }
 
-        /// Where the target asks to log in instead.
-        var redirection: String? {
-            guard let text = unsafe context.flatMap({ unsafe iscsi_get_target_address($0) }) else { return nil }
-            let address = unsafe String(cString: text)
-            return address.isEmpty ? nil : address
-        }
+        // MARK: - Requests
 
-        private var reference: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
+        /// Whether the target takes another command.
+        var hasRoom: Bool { Int32(bitPattern: lastTakenNumber &- requestNumber) >= 0 }
 
-        private static let answered: iscsi_command_cb = { _, status, _, reference in
-            guard let reference = unsafe reference else { return }
-            // Sound: the session ends its context, and with it all callbacks, before it goes.
-            unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue().answer = status
-        }
+        /// Whether something waits to be sent.
+        var wantsToSend: Bool { connection.wantsToSend }
 
-        // MARK: - Steps, each of which `answer` follows
-
-        /// Begins to connect to an address: no name, which would be looked up here and now.
-        func connect(_ address: String) throws(StorageError) {
-            answer = nil
-            self.address = address
-            guard unsafe context != nil, unsafe iscsi_connect_async(context, address, Self.answered, reference) == 0
-            else {
-                throw failure(.connectionLost, "connect")
-            }
-            let descriptor = unsafe dup(iscsi_get_fd(context))
-            guard descriptor >= 0 else { throw StorageError(SystemError(Errno(rawValue: errno), "dup"), "connect") }
-            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
-            _ = unsafe fcntl(iscsi_get_fd(context), F_SETFD, FD_CLOEXEC)
-            let socket = Socket(owning: FileDescriptor(rawValue: descriptor))
-            self.socket = socket
-            do throws(SystemError) {
-                intake = try ISCSIIntake(socket)
-            } catch {
-                throw StorageError(error, "connect")
-            }
-        }
-
-        func logIn() throws(StorageError) {
-            answer = nil
-            guard unsafe context != nil, unsafe iscsi_login_async(context, Self.answered, reference) == 0 else {
-                throw failure(.connectionLost, "log in")
-            }
-        }
-
-        func beginLogOut() throws(StorageError) {
-            answer = nil
-            guard unsafe context != nil, unsafe iscsi_logout_async(context, Self.answered, reference) == 0 else {
-                throw failure(.connectionLost, "log out")
-            }
-        }
-
-        /// Begins to end every command that the unit has, whosever it is. The answer is the target's response.
-        func resetUnit() throws(StorageError) {
-            answer = nil
-            guard unsafe context != nil else { throw failure(.connectionLost, "reset unit") }
-            let result = unsafe iscsi_task_mgmt_lun_reset_async(
-                context, UInt32(lun),
-                { _, status, data, reference in
-                    guard let reference = unsafe reference else { return }
-                    // Sound: as in `answered`; the response is libiscsi's for the time of the call.
-                    var answer: Int32 = -1
-                    if status == Int32(SCSI_STATUS_GOOD.rawValue), let data = unsafe data {
-                        answer = unsafe Int32(clamping: data.load(as: UInt32.self))
-                    }
-                    unsafe Unmanaged<ISCSISession>.fromOpaque(reference).takeUnretainedValue().answer = answer
-                }, reference)
-            guard result == 0 else { throw failure(.connectionLost, "reset unit") }
-        }
-
-        /// Begins to ask for the targets of a portal; `body` gets their names and portals.
-        func discover(into list: ISCSIDiscoveryList) throws(StorageError) {
-            answer = nil
-            list.session = self
-            guard unsafe context != nil else { throw failure(.connectionLost, "discover targets") }
-            let result = unsafe iscsi_discovery_async(
-                context,
-                { _, status, data, reference in
-                    guard let reference = unsafe reference else { return }
-                    // Sound: whoever asked keeps the list until the session has ended.
-                    let list = unsafe Unmanaged<ISCSIDiscoveryList>.fromOpaque(reference).takeUnretainedValue()
-                    if status == Int32(SCSI_STATUS_GOOD.rawValue) { unsafe list.take(data) }
-                    list.session?.answer = status
-                }, Unmanaged.passUnretained(list).toOpaque())
-            guard result == 0 else { throw failure(.connectionLost, "discover targets") }
-        }
-
-        // MARK: - Commands
-
-        /// Gives a command to libiscsi, for `lun` or another unit; `service` sends it. False where the library takes no
-        /// more.
-        func send(_ command: ISCSICommand, to unit: UInt16? = nil) -> Bool {
-            // Whoever cleans up after a failure may come when the session has ended, which libiscsi does not look at.
-            guard unsafe context != nil else { return false }
+        /// Queues a command, for `lun` or another unit. False where the session takes no more.
+        func queue(_ command: ISCSICommand, to unit: UInt16? = nil) -> Bool {
+            guard !isEnded, hasRoom else { return false }
             let request = command.request
-            var block = request.block
-            let direction =
+            // It goes with its command, or when the target asks for it.
+            let dataByteCount =
+                request.direction == .toTarget && takesImmediateData
+                ? min(request.byteCount, largestDataByteCount, firstBurstByteCount) : 0
+            let direction: UInt8 =
                 switch request.direction {
-                case .none: SCSI_XFER_NONE
-                case .fromTarget: SCSI_XFER_READ
-                case .toTarget: SCSI_XFER_WRITE
+                case .none: 0
+                case .fromTarget: 0x40
+                case .toTarget: 0x20
                 }
-            let made = unsafe withUnsafeMutableBytes(of: &block) { bytes in
-                unsafe scsi_create_task(
-                    Int32(request.blockByteCount), bytes.baseAddress?.assumingMemoryBound(to: UInt8.self),
-                    Int32(direction.rawValue), Int32(request.byteCount))
+            let place = freePlaces.popLast() ?? commands.count
+            guard place < Self.largestCommandCount else { return false }
+            if place == commands.count { commands.append(nil) }
+            commands[place] = command
+            command.tag = newTag(place)
+            command.number = requestNumber
+            commandCount += 1
+            // No data follows unasked; any order will do.
+            var header = ISCSIRequest(.command, flags: 0x80 | direction | 0x01, dataByteCount: dataByteCount)
+            header.put(unit: unit ?? lun)
+            header.put(command.tag, at: 16)
+            header.put(UInt32(request.byteCount), at: 20)
+            header.put(block: request.block)
+            queue(&header)
+            if dataByteCount > 0 {
+                command.transferred = dataByteCount
+                connection.queue(0..<dataByteCount, of: command)
             }
-            guard let task = unsafe made else { return false }
-            // Every byte has a place from the start, so the library never collects what a target sends.
-            switch request.direction {
-            case .none: unsafe scsi_task_set_iov_in(task, command.pieces, 0)
-            case .fromTarget: unsafe scsi_task_set_iov_in(task, command.pieces, command.pieceCount)
-            case .toTarget:
-                unsafe scsi_task_set_iov_out(task, command.pieces, command.pieceCount)
-                unsafe scsi_task_set_iov_in(task, command.pieces, 0)
-            }
-            unsafe command.session = self
-            unsafe command.task = task
-            let result = unsafe iscsi_scsi_command_async(
-                context, Int32(unit ?? lun), task,
-                { _, status, _, reference in
-                    guard let reference = unsafe reference else { return }
-                    // Sound: the link keeps a command until the session has returned it or ended.
-                    unsafe Unmanaged<ISCSICommand>.fromOpaque(reference).takeUnretainedValue().take(status)
-                }, nil, Unmanaged.passUnretained(command).toOpaque())
-            guard result == 0 else {
-                unsafe scsi_free_scsi_task(task)
-                unsafe command.task = nil
-                return false
-            }
-            unsafe lastTag = task.pointee.itt
-            commands[lastTag] = command
-            unsentCount += request.direction == .toTarget ? 2 : 1
             return true
         }
 
-        /// libiscsi has given a command back. Its task is freed later: the library is still in a call.
-        fileprivate func take(_ command: ISCSICommand) {
-            if case .refused(let status)? = command.outcome, status.isDeferred {
-                lateFailure.withLock { $0 = $0 ?? status }
-            }
-            returned.append(command)
+        /// A tag that was not used for long, of which the lower half is a place.
+        private func newTag(_ place: Int) -> UInt32 {
+            nextTag = (nextTag &+ 1) % 0xffff
+            return nextTag << 16 | UInt32(place)
         }
 
-        /// Lets libiscsi receive (`POLLIN`) or send (`POLLOUT`). While a step is outstanding it receives nothing but its
-        /// answer, of `kind`. False when the session is lost.
-        func service(_ events: Int32, expecting kind: ISCSIPacket.Kind? = nil) -> Bool {
-            guard unsafe context != nil else { return false }
-            var isAlive = true
-            if events & POLLIN != 0 { isAlive = receive(kind) }
-            if isAlive, events & ~POLLIN != 0 { isAlive = send(events & ~POLLIN) }
-            if unsafe iscsi_out_queue_length(context) == 0, !wantsToSend {
-                pingCount = 0
-                if unsafe !lingering.isEmpty { freeLingering() }
-            }
-            return isAlive
+        /// Adds the numbers to a header, and queues it.
+        private func queue(_ header: inout ISCSIRequest) {
+            let isImmediate = header.bytes[0] & 0x40 != 0
+            header.put(requestNumber, at: 24)
+            header.put(expectedStatusNumber, at: 28)
+            if !isImmediate { requestNumber &+= 1 }
+            connection.queue(header, hasDigest: hasDigest)
         }
 
-        private func receive(_ kind: ISCSIPacket.Kind?) -> Bool {
-            let isLast = kind == nil && commands.count == 1 && unsentCount == 0 && !wantsToSend
-            guard let intake, intake.receive(isLast: isLast) else { return false }
-            do throws(StorageError) {
-                var heldByteCount: Int
-                repeat {
-                    heldByteCount = intake.heldByteCount
-                    let isAlive = try intake.pass(
-                        to: unsafe iscsi_get_fd(context), hasDigest: agreesOnDigest && kind != .login,
-                        onlyOne: kind != nil, asWhole: kind == .login
-                    ) { (packet, data) throws(StorageError) in
-                        try check(packet, data, expecting: kind)
-                    } _: {
-                        unsafe iscsi_service(context, POLLIN) == 0
+        /// Sends a request that is no command, and waits for its answer. Only while nobody else uses the session. Throws
+        /// `cancelled` when the task is cancelled, and `connectionLost`.
+        func exchange(
+            _ what: String, _ request: ISCSIRequest, _ data: [UInt8] = [], answeredBy kind: ISCSIPacket.Kind
+        ) async throws(StorageError) -> Reply {
+            guard !isEnded else { throw failure(.connectionLost, what) }
+            var request = request
+            let tag = newTag(Self.largestCommandCount)
+            request.put(tag, at: 16)
+            queue(&request)
+            connection.queue(data)
+            connection.queue(repeatElement(0, count: (4 - data.count % 4) % 4))
+            reply = nil
+            awaited = (kind, tag)
+            defer { awaited = nil }
+            try await drive(what) { reply != nil }
+            guard let reply else { throw failure(.connectionLost, what) }
+            return reply
+        }
+
+        /// Sends and receives until `isDone`.
+        func drive(_ what: String, until isDone: () -> Bool) async throws(StorageError) {
+            while !isDone() {
+                var isAlive = send() && receive()
+                if isAlive, !isDone() {
+                    do throws(SystemError) {
+                        _ = try await IOExecutor.ready(descriptor, for: POLLIN | (wantsToSend ? POLLOUT : 0))
+                    } catch {
+                        throw StorageError(error, what)
                     }
-                    guard isAlive else { return false }
-                } while kind != nil && answer == nil && intake.heldByteCount < heldByteCount
+                    continue
+                }
+                takeReturned { command in command.finish(command.outcome ?? .lost) }
+                isAlive = isAlive || isDone()
+                if !isAlive { throw failure(.connectionLost, what) }
+            }
+        }
+
+        /// Says to the target that the session ends, and waits until it has heard. What it answers is not looked at.
+        func logOut() async throws(StorageError) {
+            guard !isEnded else { return }
+            var request = ISCSIRequest(.logout, flags: 0x80, isImmediate: true)
+            request.put(newTag(Self.largestCommandCount), at: 16)
+            queue(&request)
+            do throws(SystemError) {
+                while send(), wantsToSend { _ = try await IOExecutor.ready(descriptor, for: POLLOUT) }
+                _ = try await IOExecutor.ready(descriptor, for: POLLIN)
+            } catch {
+                throw StorageError(error, "log out")
+            }
+        }
+
+        /// Sends what the socket takes. False when the session is lost.
+        func send() -> Bool {
+            guard !isEnded, connection.send() else { return false }
+            if !wantsToSend { pingCount = 0 }
+            return true
+        }
+
+        // MARK: - Answers
+
+        /// Waits until something has come, for `receive` to take. The end of the session ends the wait.
+        func wait() async -> Int { await connection.wait() }
+
+        /// Takes `count` bytes that `wait` has received, or what else has come. False when the session is lost.
+        func receive(_ count: Int? = nil) -> Bool {
+            guard !isEnded else { return false }
+            do throws(StorageError) {
+                let receipt = count.map { connection.add($0) } ?? .more
+                if receipt == .lost { return false }
+                // Something may have come that was not looked at before an answer was.
+                try process()
+                if receipt == .all { return true }
+                for _ in 0..<Self.largestReceiptCount {
+                    let end = incoming?.transferred ?? 0
+                    let receipt = connection.receive(end - incomingRest..<end, of: incoming) { incomingRest -= $0 }
+                    if receipt == .lost { return false }
+                    try process()
+                    if receipt == .all || awaited?.kind == .login && reply != nil { break }
+                }
                 return true
             } catch {
                 objection = error
@@ -282,179 +230,215 @@
             }
         }
 
-        /// libiscsi sends each header and each piece of data by a call of its own, and so in a segment of its own: the
-        /// kernel is to send what is queued together.
-        private func send(_ events: Int32) -> Bool {
-            let isBatch = unsentCount != 1
-            unsentCount = 0
-            if isBatch { setCork(1) }
-            let isAlive = unsafe iscsi_service(context, events) == 0
-            if isBatch { setCork(0) }
-            return isAlive
+        /// Takes every packet that has come.
+        private func process() throws(StorageError) {
+            // What follows a login's answer may look different from what came before.
+            while !(awaited?.kind == .login && reply != nil) {
+                if let incoming {
+                    guard takeData(of: incoming) else { return }
+                    self.incoming = nil
+                    if let packet = incomingEnd { end(incoming, packet) }
+                }
+                let headerByteCount = ISCSIPacket.headerByteCount + (hasDigest ? 4 : 0)
+                guard let headerMemory = unsafe connection.peek(headerByteCount) else { return }
+                // Sound: the connection receives nothing before this has been taken.
+                let header = unsafe RawSpan(_unsafeBytes: headerMemory)
+                let packet = ISCSIPacket(header)
+                if hasDigest { try checkDigest(header) }
+                if packet.hasAdditionalHeader { throw broken("the target sends a header that nobody knows") }
+                if packet.kind == .data, awaited == nil {
+                    let command = try self.command(packet)
+                    try accept(data: packet, for: command)
+                    note(packet)
+                    connection.drop(headerByteCount)
+                    incomingRest = packet.dataByteCount
+                    incomingPadding = packet.paddedDataByteCount - packet.dataByteCount
+                    if takeData(of: command) {
+                        if packet.hasStatus { end(command, packet) }
+                    } else {
+                        (incoming, incomingEnd) = (command, packet.hasStatus ? packet : nil)
+                    }
+                    continue
+                }
+                guard packet.dataByteCount <= Self.largestTextByteCount else {
+                    throw broken("the target's answer is too long")
+                }
+                let byteCount = headerByteCount + packet.paddedDataByteCount
+                guard let memory = unsafe connection.peek(byteCount) else { return }
+                // Sound: as above.
+                let bytes = unsafe RawSpan(_unsafeBytes: memory)
+                try take(packet, bytes.extracting(headerByteCount..<headerByteCount + packet.dataByteCount))
+                note(packet)
+                connection.drop(byteCount)
+            }
         }
 
-        private func setCork(_ value: Int32) {
-            guard let socket else { return }
-            var value = value
-            _ = unsafe setsockopt(
-                socket.descriptor.rawValue, Int32(IPPROTO_TCP), TCP_CORK, &value, socklen_t(MemoryLayout<Int32>.size))
+        private func broken(_ why: String) -> StorageError { StorageError(.connectionLost, "use session", why: why) }
+
+        private func checkDigest(_ header: RawSpan) throws(StorageError) {
+            let sent = header.loadBigEndian(UInt32.self, at: ISCSIPacket.headerByteCount).byteSwapped
+            guard CRC32C.checksum(header.extracting(first: ISCSIPacket.headerByteCount)) == sent else {
+                throw broken("a packet's header has been changed on its way")
+            }
         }
 
-        /// What to wait for before the next call of `service`.
-        var events: Int32 { unsafe context.map { unsafe iscsi_which_events($0) } ?? 0 }
+        private func note(_ packet: ISCSIPacket) {
+            if packet.isAnswer, Int32(bitPattern: packet.statusNumber &- expectedStatusNumber) >= 0 {
+                expectedStatusNumber = packet.statusNumber &+ 1
+            }
+            if Int32(bitPattern: packet.lastTakenNumber &- lastTakenNumber) > 0 {
+                lastTakenNumber = packet.lastTakenNumber
+            }
+        }
 
-        var wantsToSend: Bool { events & POLLOUT != 0 }
+        /// Takes what has come of a command's data. False where more is to come.
+        private func takeData(of command: ISCSICommand) -> Bool {
+            let count = min(incomingRest, connection.heldByteCount)
+            let start = command.transferred - incomingRest
+            if count > 0 { connection.take(start..<start + count, of: command) }
+            incomingRest -= count
+            if incomingRest == 0, incomingPadding > 0 {
+                let padding = min(incomingPadding, connection.heldByteCount)
+                connection.drop(padding)
+                incomingPadding -= padding
+            }
+            return incomingRest == 0 && incomingPadding == 0
+        }
+
+        private var unasked: StorageError { broken("the target answers what it was not asked") }
+
+        private func command(_ packet: ISCSIPacket) throws(StorageError) -> ISCSICommand {
+            let place = Int(packet.tag & 0xffff)
+            guard place < commands.count, let command = commands[place], command.tag == packet.tag else {
+                throw unasked
+            }
+            return command
+        }
+
+        /// While an answer is awaited only that may come, and pings.
+        private func take(_ packet: ISCSIPacket, _ data: RawSpan) throws(StorageError) {
+            switch packet.kind {
+            case .ping? where awaited?.kind != .login: try take(ping: packet)
+            case let kind? where awaited.map { $0.kind == kind && $0.tag == packet.tag && reply == nil } == true:
+                reply = Reply(packet: packet, data: unsafe data.withUnsafeBytes { unsafe Array($0) })
+            case .message? where awaited == nil:
+                // What a target says of itself (RFC 7143, 11.9.1): after all of these the session ends anyway.
+                if (1...4).contains(packet.code >> 8) { throw broken("the target ends the session") }
+            case .response? where awaited == nil:
+                let command = try self.command(packet)
+                // What is queued of it would be sent from memory that is somebody else's by then.
+                guard command.unsentCount == 0 else {
+                    throw broken("the target ends a command whose data it has asked for")
+                }
+                end(command, packet, sense: data)
+            case .requestForData? where awaited == nil: try send(packet)
+            default: throw unasked
+            }
+        }
+
+        private func take(ping packet: ISCSIPacket) throws(StorageError) {
+            guard packet.tag == ISCSIPacket.noTag else { throw unasked }
+            guard packet.targetTag != ISCSIPacket.noTag else { return }
+            pingCount += 1
+            guard pingCount <= Self.largestPingCount else { throw broken("the target pings, and takes no answers") }
+            var header = ISCSIRequest(.ping, flags: 0x80, isImmediate: true)
+            header.put(unit: lun)
+            header.put(ISCSIPacket.noTag, at: 16)
+            header.put(packet.targetTag, at: 20)
+            queue(&header)
+        }
+
+        /// Data comes in order, and no more than there is room for.
+        private func accept(data packet: ISCSIPacket, for command: ISCSICommand) throws(StorageError) {
+            guard command.request.direction == .fromTarget, packet.offset == command.transferred,
+                packet.dataByteCount <= command.request.byteCount - command.transferred
+            else { throw broken("the target sends other data than it was asked for") }
+            command.transferred += packet.dataByteCount
+        }
+
+        /// Data is asked for in order, too, and only what the command has.
+        private func send(_ packet: ISCSIPacket) throws(StorageError) {
+            let command = try command(packet)
+            guard command.request.direction == .toTarget, packet.count > 0, packet.offset >= command.transferred,
+                packet.offset <= command.request.byteCount, packet.count <= command.request.byteCount - packet.offset
+            else { throw broken("the target asks for other data than there is") }
+            let end = packet.offset + packet.count
+            var number: UInt32 = 0
+            for offset in stride(from: packet.offset, to: end, by: largestDataByteCount) {
+                let count = min(largestDataByteCount, end - offset)
+                var header = ISCSIRequest(.data, flags: offset + count == end ? 0x80 : 0, dataByteCount: count)
+                header.put(unit: lun)
+                header.put(command.tag, at: 16)
+                header.put(packet.targetTag, at: 20)
+                header.put(expectedStatusNumber, at: 28)
+                header.put(number, at: 36)
+                header.put(UInt32(offset), at: 40)
+                connection.queue(header, hasDigest: hasDigest)
+                connection.queue(offset..<offset + count, of: command)
+                number += 1
+            }
+            command.transferred = end
+        }
+
+        /// Takes a command back that the target has ended.
+        private func end(_ command: ISCSICommand, _ packet: ISCSIPacket, sense: RawSpan = RawSpan()) {
+            let place = Int(command.tag & 0xffff)
+            commands[place] = nil
+            freePlaces.append(place)
+            commandCount -= 1
+            let outcome = outcome(of: command, packet, sense)
+            if case .refused(let status) = outcome, status.isDeferred { lateFailure.withLock { $0 = $0 ?? status } }
+            command.end(outcome)
+            returned.append(command)
+        }
+
+        private func outcome(of command: ISCSICommand, _ packet: ISCSIPacket, _ sense: RawSpan) -> ISCSICommand.Outcome
+        {
+            var missing = packet.missingByteCount
+            // Whatever the target says of it.
+            if command.request.direction == .fromTarget {
+                missing = max(missing, command.request.byteCount - command.transferred)
+            }
+            // The target has not taken the command, or not to its end.
+            if packet.kind == .response, packet.response != 0 { return .lost }
+            if packet.status == SCSIStatus.good { return .good(missing: missing) }
+            guard packet.status == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: packet.status)) }
+            // It begins with its length.
+            let refusal = SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount)))
+            return sense.byteCount > 4 && refusal.isGood ? .good(missing: missing) : .refused(refusal)
+        }
 
         /// Calls `body` with each command that came back. Those that come back as lost say that the session is.
         func takeReturned(_ body: (ISCSICommand) -> Void) {
             if returned.isEmpty { return }
-            for command in returned {
-                release(command)
-                body(command)
-            }
+            for command in returned { body(command) }
             returned.removeAll(keepingCapacity: true)
         }
 
-        /// Takes the task of a command back that came back, or whose session has ended.
-        func release(_ command: ISCSICommand) {
-            unsafe command.session = nil
-            guard let task = unsafe command.task else { return }
-            unsafe command.task = nil
-            unsafe commands[task.pointee.itt] = nil
-            // A target may refuse a write before it has had all of it. What is queued of it must not be sent from
-            // memory that is somebody else's by then: without a list libiscsi fails, and the session with it.
-            if command.request.direction == .toTarget, unsafe context != nil,
-                unsafe iscsi_out_queue_length(context) > 0 || wantsToSend
-            {
-                unsafe scsi_task_set_iov_out(task, nil, 0)
-                unsafe lingering.append(task)
-            } else {
-                unsafe scsi_free_scsi_task(task)
+        // MARK: - The end
+
+        /// Whether the target has a command that is late.
+        func isLate(_ now: UInt64) -> Bool { commands.contains { $0.map { $0.due <= now } == true } }
+
+        /// Takes everything back from the target and closes the connection. Returns the commands that the target had,
+        /// in the order in which they were sent.
+        @discardableResult
+        func end() -> [ISCSICommand] {
+            if isEnded { return [] }
+            isEnded = true
+            connection.end()
+            let taken = commands.compactMap(\.self).sorted {
+                Int32(bitPattern: $0.number &- requestNumber) < Int32(bitPattern: $1.number &- requestNumber)
             }
+            (commands, freePlaces, commandCount, incoming) = ([], [], 0, nil)
+            return taken
         }
 
-        private func freeLingering() {
-            unsafe lingering.forEach { unsafe scsi_free_scsi_task($0) }
-            unsafe lingering.removeAll()
-        }
-
-        /// Takes everything back from libiscsi and closes the connection. Commands come back as lost.
-        func end() {
-            guard let ended = unsafe context else { return }
-            // Whoever polls the descriptor wakes up, and the target hears of the end though the descriptor stays open.
-            socket?.shutDown()
-            unsafe iscsi_destroy_context(ended)
-            unsafe context = nil
-            intake = nil
-            freeLingering()
-        }
-
+        /// The error of what has failed because the session is lost.
         func failure(_ code: StorageError.Code, _ what: String) -> StorageError {
-            StorageError(objection?.code ?? code, what, why: message)
-        }
-    }
-
-    /// A command on its way: waiting for a session, with libiscsi, or done.
-    @safe
-    final class ISCSICommand: @unchecked Sendable {
-        /// How it ended.
-        enum Outcome {
-            /// Done; `missing` bytes were not transferred.
-            case good(missing: Int)
-            case refused(SCSIStatus)
-            /// The session ended, or the library failed: the target may or may not have done it.
-            case lost
-            /// Not back at its deadline.
-            case late
-            case cancelled
-            /// The link is closed.
-            case closed
-            /// Somebody else has the unit.
-            case fenced(StorageError)
-        }
-
-        static let largestPieceCount = IOVector.capacity
-
-        // Sound: behind the link's lock until the outcome is handed over, then the asking task's alone.
-        let request: SCSICommand
-        /// The caller's memory, which stays in place until the outcome is handed over.
-        let pieces: UnsafeMutablePointer<scsi_iovec>
-        private(set) var pieceCount: Int32 = 0
-        /// On `MonotonicTime`'s scale.
-        let due: UInt64
-        private(set) var outcome: Outcome?
-        var continuation: UnsafeContinuation<Void, Never>?
-        fileprivate(set) var task: UnsafeMutablePointer<scsi_task>?
-        fileprivate unowned(unsafe) var session: ISCSISession?
-        /// Where it stands among those that the session has.
-        var index = 0
-        /// The task that asked, until the outcome is handed over.
-        var asker: WaitingTask?
-        /// What a busy target answered last.
-        var refusal: SCSIStatus?
-        /// How often it was put off.
-        var refusalCount = 0
-        /// A session was lost that had it, so that its end is not known.
-        var isUncertain = false
-        /// Up to where the target has sent data, or asked for it.
-        var transferred = 0
-        init(_ request: SCSICommand, due: UInt64) {
-            (self.request, self.due) = (request, due)
-            unsafe pieces = .allocate(capacity: Self.largestPieceCount)
-        }
-
-        deinit { unsafe pieces.deallocate() }
-
-        /// Adds memory to transfer to or from, of at most `largestPieceCount` pieces.
-        func add(_ memory: UnsafeMutableRawBufferPointer) {
-            precondition(pieceCount < Int32(Self.largestPieceCount), "too many pieces of memory")
-            unsafe pieces[Int(pieceCount)] = unsafe scsi_iovec(iov_base: memory.baseAddress, iov_len: memory.count)
-            pieceCount += 1
-        }
-
-        /// Hands the outcome over.
-        func finish(_ outcome: Outcome) {
-            self.outcome = outcome
-            asker = nil
-            let waiter = unsafe continuation
-            unsafe continuation = nil
-            unsafe waiter?.resume()
-        }
-
-        var isCancelled: Bool { asker?.isCancelled ?? false }
-
-        /// Forgets an outcome after which the command is sent again.
-        func reset() { (outcome, transferred) = (nil, 0) }
-
-        fileprivate func take(_ status: Int32) {
-            guard let session = unsafe session else { return }
-            outcome = read(status)
-            session.take(self)
-        }
-
-        private func read(_ status: Int32) -> Outcome {
-            guard let task = unsafe task else { return .lost }
-            let isShort = unsafe task.pointee.residual_status == SCSI_RESIDUAL_UNDERFLOW
-            var missing = isShort ? unsafe Int(clamping: task.pointee.residual) : 0
-            // Whatever the target says of it.
-            if request.direction == .fromTarget { missing = max(missing, request.byteCount - transferred) }
-            if status == Int32(SCSI_STATUS_GOOD.rawValue) { return .good(missing: missing) }
-            guard let code = UInt8(exactly: status) else { return .lost }
-            guard code == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: code)) }
-            // libiscsi reads the sense, too, but past the end of one that is short. It begins with its length.
-            let answer = unsafe UnsafeRawBufferPointer(
-                start: task.pointee.datain.data, count: Int(max(0, task.pointee.datain.size)))
-            let sense = unsafe RawSpan(_unsafeBytes: answer)
-            let refusal = SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount)))
-            return sense.byteCount > 4 && refusal.isGood ? .good(missing: missing) : .refused(refusal)
-        }
-    }
-
-    extension String {
-        fileprivate var trimmingTrailingNewlines: String {
-            var text = self
-            while text.last?.isNewline == true { text.removeLast() }
-            return text
+            StorageError(
+                objection?.code ?? code, what, at: objection == nil ? address : "",
+                why: objection?.why ?? "the target has ended the connection")
         }
     }
 #endif

@@ -11,7 +11,7 @@
             public init(user: String, secret: Secret) { (self.user, self.secret) = (user, secret) }
         }
 
-        /// Whether packets' headers carry a checksum. libiscsi knows none for data.
+        /// Whether packets' headers carry a checksum. There is none for data.
         public enum HeaderDigest: String, Sendable {
             case none, crc32c
         }
@@ -25,7 +25,8 @@
         public var initiatorName: String
         /// Proves the initiator to the target; nil where the target asks for no proof.
         public var credentials: Credentials?
-        /// What the target must prove itself with, which needs `credentials` too.
+        /// What the target must prove itself with, which needs `credentials` too. Without a user any name will do that it
+        /// gives: arrays do not say which.
         public var targetCredentials: Credentials?
         public var headerDigest: HeaderDigest
         /// The address of this host that connections come from, on the storage network: nil lets the routes decide.
@@ -41,7 +42,7 @@
             (self.headerDigest, self.boundAddress) = (headerDigest, boundAddress)
         }
 
-        /// Throws `invalidArgument` for what libiscsi would cut short or not take.
+        /// Throws `invalidArgument` for what no target would take.
         func check() throws(StorageError) {
             func reject(_ why: String) -> StorageError {
                 StorageError(.invalidArgument, "log in", at: name, why: why)
@@ -53,9 +54,10 @@
             if targetCredentials != nil, credentials == nil {
                 throw reject("a target proves itself only to an initiator that does")
             }
-            for credentials in [credentials, targetCredentials].compactMap({ $0 }) {
+            for (credentials, shortest) in [(credentials, 1), (targetCredentials, 0)] {
+                guard let credentials else { continue }
                 let secretByteCount = credentials.secret.reveal { $0.utf8.contains(0) ? 0 : $0.utf8.count }
-                guard (1...255).contains(credentials.user.utf8.count), !credentials.user.utf8.contains(0),
+                guard (shortest...255).contains(credentials.user.utf8.count), !credentials.user.utf8.contains(0),
                     (1...255).contains(secretByteCount)
                 else { throw reject("CHAP's user names and secrets have 1 to 255 bytes") }
             }

@@ -111,12 +111,11 @@
                     unsafe memory.copyBytes(from: bytes.prefix(request.byteCount))
                     unsafe command.add(memory)
                 }
-                guard send(command, to: unit) else { throw failure(.connectionLost, "ask unit") }
+                guard queue(command, to: unit) else { throw failure(.connectionLost, "ask unit") }
                 do throws(StorageError) {
                     try await drive("ask unit") { command.outcome != nil }
                 } catch {
                     end()
-                    release(command)
                     throw error
                 }
                 switch command.outcome {
@@ -158,11 +157,16 @@
             return capacity
         }
 
+        /// LOGICAL UNIT RESET (RFC 7143, 11.5.1).
+        private static let resetUnit: UInt8 = 5
+
         /// Ends what an earlier session left at the unit. A target that does not know how has ended it with that
         /// session if this one succeeds it at the same portal, as RFC 7143, section 6.3.5, demands.
         func endLeftovers(ofSession isSuccessor: Bool) async throws(StorageError) {
-            try resetUnit()
-            switch try await step("reset unit", answeredBy: .taskManagement) {
+            var request = ISCSIRequest(.taskManagement, flags: 0x80 | Self.resetUnit, isImmediate: true)
+            request.put(unit: lun)
+            request.put(ISCSIPacket.noTag, at: 20)
+            switch try await exchange("reset unit", request, answeredBy: .taskManagement).packet.response {
             case 0: return
             case 5 where isSuccessor: return
             case let response:

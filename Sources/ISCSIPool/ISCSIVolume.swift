@@ -188,13 +188,13 @@
 
         public func flush() async throws(StorageError) {
             try checkOpen()
-            try await synchronize()
+            try await synchronize(due: link.deadline.due)
         }
 
-        private func synchronize() async throws(StorageError) {
+        private func synchronize(due: UInt64) async throws(StorageError) {
             if isReadOnly { return }
             try checkDurable()
-            let command = link.command(.synchronizeCache)
+            let command = ISCSICommand(.synchronizeCache, due: due)
             do throws(StorageError) {
                 try await perform(command, "flush")
             } catch {
@@ -226,17 +226,20 @@
             if isClosed.exchange(true, ordering: .acquiringAndReleasing) { return }
             try await uncancelled { () async throws(StorageError) in
                 var failure: StorageError?
-                do throws(StorageError) { try await self.synchronize() } catch { failure = error }
+                do throws(StorageError) { try await self.synchronize(due: self.link.deadline.due) } catch {
+                    failure = error
+                }
                 do throws(StorageError) { try await self.release() } catch { failure = failure ?? error }
                 await self.link.close()
                 if let failure { throw failure }
             }
         }
 
-        /// Gives up the exclusive use.
+        /// Gives up the exclusive use. Who waited for the target in vain before does not wait as long again: what is left
+        /// of it is ours when the unit is opened again.
         private func release() async throws(StorageError) {
             guard let (request, parameters) = reservation?.release else { return }
-            let due = link.deadline.due
+            let due = link.trouble == nil ? link.deadline.due : IODeadline(min(link.deadline.limit, .seconds(1))).due
             while true {
                 let command = ISCSICommand(request, due: due)
                 unsafe command.add(parameters.rawBytes.pinned)
@@ -321,13 +324,11 @@
 
         /// Does a command to its end.
         func perform(_ command: ISCSICommand, _ what: String) async throws(StorageError) {
-            if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
             if let error = failure(await link.perform(command), what) { throw error }
         }
 
         /// As `perform`, for a command whose answer may be shorter than there is room for: by how many bytes it is.
         func perform(mayBeShort command: ISCSICommand, _ what: String) async throws(StorageError) -> Int {
-            if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
             let outcome = await link.perform(command)
             if case .good(let missing) = outcome { return missing }
             if let error = failure(outcome, what) { throw error }
@@ -336,7 +337,6 @@
 
         /// Does all of them, and throws the first error once all are back.
         func perform(_ commands: [ISCSICommand], _ what: String) async throws(StorageError) {
-            if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
             for command in commands { link.start(command) }
             var first: StorageError?
             for command in commands {

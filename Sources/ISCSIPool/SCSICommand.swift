@@ -1,4 +1,6 @@
 #if ISCSI
+    import IORuntime
+
     /// A command as a target takes it: its descriptor block, and what is transferred.
     ///
     /// Numbers of blocks and places are in logical blocks. References are to SPC-4 and SBC-3.
@@ -26,10 +28,10 @@
         }
 
         /// Stores a number in the descriptor block, big-endian.
-        private mutating func put<Value: FixedWidthInteger>(_ value: Value, at offset: Int) {
-            for index in 0..<Value.bitWidth / 8 {
-                block[offset + index] = UInt8(truncatingIfNeeded: value >> (Value.bitWidth - 8 - 8 * index))
-            }
+        private mutating func put<Value: FixedWidthInteger & BitwiseCopyable>(_ value: Value, at offset: Int) {
+            var span = block.mutableSpan
+            var bytes = unsafe span.mutableBytes
+            bytes.storeBigEndian(value, at: offset)
         }
 
         // MARK: - Data

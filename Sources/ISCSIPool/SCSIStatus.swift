@@ -28,6 +28,7 @@
             additional = UInt16(byte(additionalOffset)) << 8 | UInt16(byte(additionalOffset + 1))
         }
 
+        static let good: UInt8 = 0x00
         static let checkCondition: UInt8 = 0x02
         static let busy: UInt8 = 0x08
         static let reservationConflict: UInt8 = 0x18

@@ -91,6 +91,8 @@
                 }
                 try await addUnit(target.number, unit, state)
             }
+            // Nothing tells whether it may already.
+            if headerDigest != .none { try await control.permitHeaderDigest(target: target.number) }
             if target.rules != ["ALL"], !unit.isFrozen {
                 try await unless(.alreadyExists) { () async throws(StorageError) in
                     try await control.allow(.all, target: target.number)

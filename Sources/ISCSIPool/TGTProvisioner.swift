@@ -21,6 +21,7 @@
         let store: TGTStore
         let control: TGTControl
         let deadline: Duration
+        let headerDigest: ISCSITarget.HeaderDigest
         let grace: Duration
         let now: @Sendable () -> UInt64
         private let portals: [String]
@@ -30,13 +31,14 @@
         ///
         /// `portal` is where initiators find tgtd: `HOST:PORT`. `machineFile` tells this host from others. A unit that
         /// tgtd had forgotten counts as in use for the time of `grace`, by the monotonic nanoseconds of `now`: libiscsi
-        /// waits up to 30 seconds before it logs in again.
+        /// waits up to 30 seconds before it logs in again. tgtd knows a `headerDigest` only where it is told.
         ///
         /// Throws `notFound` where the directory is not there, `connectionLost` or `timedOut` where no tgtd answers, and
         /// `conflict` where another host, or another tgtd, has the directory.
         public static func open(
             portal: String, control: TGTControl, directory: String, deadline: Duration = .seconds(30),
-            profile: LUNProfile = .target, machineFile: FilePath = "/etc/machine-id",
+            profile: LUNProfile = .target, headerDigest: ISCSITarget.HeaderDigest = .none,
+            machineFile: FilePath = "/etc/machine-id",
             grace: Duration = .seconds(40), now: @escaping @Sendable () -> UInt64 = MonotonicTime.nanoseconds
         ) async throws(StorageError) -> TGTProvisioner {
             guard ISCSIAddress.parse(portal) != nil else {
@@ -44,7 +46,7 @@
             }
             let blocking = BlockingPool(threads: 8, deadline: IODeadline(deadline))
             let store = try await TGTStore(directory, deadline: deadline, blocking)
-            let provisioner = TGTProvisioner(store, control, portal, deadline, profile, grace, now)
+            let provisioner = TGTProvisioner(store, control, portal, deadline, profile, headerDigest, grace, now)
             // Where it listens is known only of one that does.
             _ = try await provisioner.served()
             try await provisioner.prepare(
@@ -54,10 +56,10 @@
 
         private init(
             _ store: TGTStore, _ control: TGTControl, _ portal: String, _ deadline: Duration, _ profile: LUNProfile,
-            _ grace: Duration, _ now: @escaping @Sendable () -> UInt64
+            _ headerDigest: ISCSITarget.HeaderDigest, _ grace: Duration, _ now: @escaping @Sendable () -> UInt64
         ) {
             (self.store, self.control, self.deadline, self.profile) = (store, control, deadline, profile)
-            (self.grace, self.now) = (grace, now)
+            (self.headerDigest, self.grace, self.now) = (headerDigest, grace, now)
             portals = [portal]
             place = "\(portal), \(store.path)"
         }

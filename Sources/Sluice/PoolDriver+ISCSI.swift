@@ -19,7 +19,8 @@
                 let provisioner = try await TGTProvisioner.open(
                     portal: location.portal,
                     control: TGTControl(port: location.control, base: socket, deadline: deadline),
-                    directory: location.directory, deadline: deadline)
+                    directory: location.directory, deadline: deadline,
+                    headerDigest: location.units.hasHeaderDigest ? .crc32c : .none)
                 return try await openUnits(configuration, provisioner, location.units, observer)
             }
             driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }

@@ -55,6 +55,13 @@ public struct TGTControl: Sendable {
         try await perform(request, "delete target", "\(number)")
     }
 
+    /// Lets the headers of a target's packets carry checksums, for the sessions that begin after that and offer them.
+    public func permitHeaderDigest(target number: Int32) async throws(StorageError) {
+        try check(number)
+        try await perform(
+            TGTRequest(.target, .update, target: number), text: "HeaderDigest=CRC32C", "change target", "\(number)")
+    }
+
     /// Lets initiators log in: those with a name, those at an address or in a network, or `ALL` addresses. Where any
     /// name is given, only names count.
     public func allow(_ initiator: TGTInitiator, target number: Int32) async throws(StorageError) {

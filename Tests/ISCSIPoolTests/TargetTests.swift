@@ -33,7 +33,14 @@
             for wrong in ["", ":3260", "a:0", "a:99999", "a:b", "[fd00::1", "[::1]x"] { #expect(parsed(wrong) == nil) }
         }
 
-        @Test("what libiscsi would cut short is refused")
+        @Test("a target that knows no checksums is not used where they are asked for")
+        func noDigest() async throws {
+            let target = try await TestTarget.start()
+            let error = await failure { _ = try await target.open { settings, _ in settings.headerDigest = .crc32c } }
+            #expect(error?.code == .notSupported, "\(String(describing: error))")
+        }
+
+        @Test("names and secrets that no target takes are refused")
         func limits() async {
             let long = String(repeating: "x", count: 300)
             func refused(_ change: (inout ISCSITarget) -> Void) async -> StorageError.Code? {
@@ -76,7 +83,7 @@
 
         @Test("headers carry checksums, and connections come from the address, that are asked for")
         func digestAndAddress() async throws {
-            let target = try await TestTarget.start()
+            let target = try await TestTarget.start("--header-digest")
             let volume = try await target.open { settings, _ in
                 settings.headerDigest = .crc32c
                 settings.boundAddress = "127.0.0.1"
