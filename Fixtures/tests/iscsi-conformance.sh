@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Pools on tgt and on an array keep every promise of a pool: the conformance suite, as a driver's author runs it. The array
+# has its own smallest volumes, of 954 MiB.
+set -euo pipefail
+source "$(dirname "$0")/../lib.sh"
+source "$(dirname "$0")/../iscsi.sh"
+
+start_target tgt
+start_array array tgt
+sluice pool add t "$(target_url tgt)" >/dev/null
+sluice pool add e "$array_url" --secret-file "$work/array/password" >/dev/null
+for pool in t e; do
+    started=$SECONDS
+    sluice conformance "$pool" >"$work/conformance-$pool.log" || fail "the pool $pool does not keep its promises"
+    echo "  $(sluice --json pool info "$pool" | jq --raw-output .kind): $(tail -n 1 "$work/conformance-$pool.log")," \
+        "$((SECONDS - started)) s"
+done
+left=$(ask_array array ListVolumes | jq '.volumes | length')
+[ "$left" -eq 0 ] || fail "$left volumes are left on the array"
+echo "  nothing is left on the array"
