@@ -51,16 +51,20 @@ extension TGTVolumes {
         _ volumes: [VolumeExport], targets: inout [String: TGTTarget]
     ) async throws(StorageError) {
         var secrets: [String: Secret] = [:]
-        for case .account(let user, let secret) in volumes.map(\.access) { secrets[user] = secret }
+        for case .account(let user, let initiator, let target) in volumes.map(\.access) {
+            (secrets[user], secrets[TargetAccount.outgoing(of: user).user]) = (initiator, target)
+        }
         let old = known.withLock { $0.secrets }
         guard !secrets.isEmpty || !old.isEmpty else { return }
         let there = Set(try await control.accounts())
         for (user, secret) in secrets where !there.contains(user) || old[user] != secret {
             if there.contains(user) {
-                for (name, target) in targets where target.accounts.contains(user) {
+                for (name, target) in targets {
+                    let kept = target.accounts.filter { TargetAccount($0).user != user }
+                    guard kept != target.accounts else { continue }
                     try await shut(target)
                     targets[name]?.rules = []
-                    targets[name]?.accounts.removeAll { $0 == user }
+                    targets[name]?.accounts = kept
                 }
                 try await unless(.notFound) { () async throws(StorageError) in
                     try await control.deleteAccount(user)
@@ -96,20 +100,21 @@ extension TGTVolumes {
         let accounts: [String]
         let rules: [String]
         switch volume.access {
-        case .account(let user, _): (accounts, rules) = ([user], ["ALL"])
+        case .account(let user, _, _): (accounts, rules) = ([user, TargetAccount.outgoing(of: user).text], ["ALL"])
         case .initiators(let names): (accounts, rules) = ([], names)
         }
         if Set(target.accounts) != Set(accounts) || Set(target.rules) != Set(rules) {
             try await shut(target)
-            for account in target.accounts where !accounts.contains(account) {
+            for account in target.accounts.filter({ !accounts.contains($0) }).map(TargetAccount.init) {
                 try await unless(.notFound) { () async throws(StorageError) in
-                    try await control.unbindAccount(account, target: target.number)
+                    try await control.unbindAccount(
+                        account.user, target: target.number, isOutgoing: account.isOutgoing)
                 }
             }
             // Who is logged in may be one that is not let in any more.
             if !target.accounts.isEmpty || !target.rules.isEmpty { try await endSessions(of: target) }
-            for account in accounts where !target.accounts.contains(account) {
-                try await control.bindAccount(account, target: target.number)
+            for account in accounts.filter({ !target.accounts.contains($0) }).map(TargetAccount.init) {
+                try await control.bindAccount(account.user, target: target.number, isOutgoing: account.isOutgoing)
             }
         }
         try await serveUnit(of: target, volume)
@@ -208,4 +213,23 @@ extension TGTVolumes {
             if error.code != code { throw error }
         }
     }
+}
+
+/// An account of a target, as tgtd lists it.
+private struct TargetAccount {
+    let user: String
+    /// Whether the target proves itself with it.
+    let isOutgoing: Bool
+
+    private static let mark = " (outgoing)"
+
+    /// By which the targets of an account of the array prove themselves: tgtd has one secret for a name.
+    static func outgoing(of user: String) -> TargetAccount { TargetAccount("\(user).target\(mark)") }
+
+    init(_ text: String) {
+        isOutgoing = text.hasSuffix(Self.mark)
+        user = isOutgoing ? String(text.dropLast(Self.mark.count)) : text
+    }
+
+    var text: String { isOutgoing ? user + Self.mark : user }
 }

@@ -21,8 +21,8 @@ public protocol VolumeBackend: Sendable {
 /// A volume as initiators see it.
 public struct VolumeExport: Hashable, Sendable {
     public enum Access: Hashable, Sendable {
-        /// Initiators that know the account's secret.
-        case account(String, Secret)
+        /// Initiators that know the account's first secret. With the second the target proves itself to those that ask.
+        case account(String, initiator: Secret, target: Secret)
         /// Initiators with these names.
         case initiators([String])
     }
@@ -86,7 +86,8 @@ extension ElementCluster {
             if !initiators.isEmpty {
                 access = .initiators(Set(initiators).sorted())
             } else if account.enableChap, account.status == .active {
-                access = .account(account.username, account.initiatorSecret.secret)
+                access = .account(
+                    account.username, initiator: account.initiatorSecret.secret, target: account.targetSecret.secret)
             } else {
                 return nil
             }

@@ -24,6 +24,8 @@
             /// `HOST:PORT`, those to try first first; empty for where the array says that its volumes are.
             public var portals: [String] = []
             public var access = Access.account
+            /// Whether targets have to prove themselves, too, with the account's other secret. Not with an access group.
+            public var isMutual = false
             /// What a unit gets of which nothing is said, as far as the array takes it.
             public var minIOPS: UInt64 = 100
             public var maxIOPS: UInt64 = 15_000
@@ -123,9 +125,12 @@
             _ name: String, _ client: ElementClient
         ) async throws(StorageError) -> ElementAccount {
             if let account = try await client.account(named: name) {
+                // Whoever does so last decides for everybody: secrets are read before each login.
                 if account.initiatorSecret == nil {
-                    // Whoever does so last decides for everybody: secrets are read before each login.
                     try await client.modifyAccount(account.id, initiatorSecret: newSecret())
+                }
+                if account.targetSecret == nil {
+                    try await client.modifyAccount(account.id, targetSecret: newSecret())
                 }
                 return account
             }
@@ -168,7 +173,15 @@
                     guard let account = try await client.account(accountID), let secret = account.initiatorSecret else {
                         throw failure(.notFound, "log in", "the account has no secret, or is gone")
                     }
-                    return LUNAccess(portals: portals, credentials: .init(user: account.name, secret: secret))
+                    var access = LUNAccess(portals: portals, credentials: .init(user: account.name, secret: secret))
+                    guard settings.isMutual else { return access }
+                    guard let targetSecret = account.targetSecret else {
+                        throw failure(
+                            .notFound, "log in", "the account has no secret that targets could prove themselves with")
+                    }
+                    // By which name they do so the array does not say.
+                    access.targetCredentials = .init(user: "", secret: targetSecret)
+                    return access
                 }
                 try await client.addInitiators([initiator], to: groupID)
                 try await client.addVolumes([Int64(clamping: unit.id)], to: groupID)

@@ -58,7 +58,10 @@ struct AccessGroupTests {
             "AddAccount", ["username": "tenant", "initiatorSecret": "initiator-12", "targetSecret": "target-secret"])
         let volume = try test.createVolume(of: TestCluster.number(account["accountID"]))
         #expect(account["account"]?["initiatorSecret"] == "initiator-12")
-        #expect(test.cluster.exports.map(\.access) == [.account("tenant", .init("initiator-12"))])
+        #expect(
+            test.cluster.exports.map(\.access) == [
+                .account("tenant", initiator: .init("initiator-12"), target: .init("target-secret"))
+            ])
         let group = try test.call(
             "CreateVolumeAccessGroup", ["name": "g", "initiators": ["iqn.2026-01.example:b", "iqn.2026-01.example:a"]])
         _ = try test.call(

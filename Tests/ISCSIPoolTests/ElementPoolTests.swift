@@ -32,6 +32,38 @@
             #expect(await array.call("ListDeletedVolumes")["volumes"] == [])
         }
 
+        @Test("a target proves itself with the account's other secret, to whoever asks for that")
+        func mutual() async throws {
+            let array = try await ElementTestArray.start(isServed: true) {
+                $0.limits.volumeSize = 1 << 20...8_000_000_491_520
+            }
+            let pool = try await array.pool()
+            _ = try await pool.createVolume("a", CreateRequest(size: 1 << 20, format: .raw))
+            let unit = try await pool.findManaged("a", "test")
+            let asked = try await array.provisioner { $0.isMutual = true }.access(to: unit, for: "iqn.2026-01.org:a")
+            let account = await array.call("GetAccountByName", ["username": "sluice"])
+            guard case .string(let secret)? = account["account"]?["targetSecret"] else {
+                Issue.record("no secret")
+                return
+            }
+            #expect(asked.targetCredentials?.secret == Secret(secret) && asked.targetCredentials?.user == "")
+            #expect(asked.credentials?.secret != Secret(secret))
+            var (target, lun) = try await pool.target(of: unit)
+            #expect(target.targetCredentials == nil)
+            target.targetCredentials = .init(user: "sluice.target", secret: Secret(secret))
+            try await ISCSIVolume.open(target, lun: lun).close()
+            target.targetCredentials = .init(user: "sluice.target", secret: Secret("not-the-secret1"))
+            let wrong = target
+            #expect(
+                await failure { _ = try await ISCSIVolume.open(wrong, lun: lun) }?.code == .authenticationFailed)
+            // Another secret counts from then on.
+            _ = await array.call(
+                "ModifyAccount",
+                ["accountID": try #require(account["account"]?["accountID"]), "targetSecret": "another-secret1"])
+            target.targetCredentials = .init(user: "sluice.target", secret: Secret("another-secret1"))
+            try await ISCSIVolume.open(target, lun: lun).close()
+        }
+
         @Test("a volume that is deleted cannot be read by whoever was logged in, and a new one reads zeros")
         func reuse() async throws {
             let array = try await ElementTestArray.start(isServed: true) {
