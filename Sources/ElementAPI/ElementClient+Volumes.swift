@@ -187,7 +187,7 @@
                         "volume \(clone.volumeID) is not complete after \(options.operationTime)")
                 }
                 try await pause(interval, "CloneVolume")
-                interval = min(interval * 2, options.pollInterval * 10)
+                interval = min(interval * 2, options.pollInterval * 50)
             }
         }
 

@@ -13,8 +13,8 @@
         public var retryDelay = Duration.seconds(1)
         /// How long an asynchronous operation, such as a clone, may take.
         public var operationTime = Duration.seconds(600)
-        /// Between two questions about an asynchronous operation at first; ten times as long in the end.
-        public var pollInterval = Duration.milliseconds(500)
+        /// Between two questions about an asynchronous operation at first; fifty times as long in the end.
+        public var pollInterval = Duration.milliseconds(100)
         /// The largest answer, in bytes.
         public var largestAnswer = 8 << 20
         /// How many entries of a list are asked for at a time.

@@ -32,7 +32,8 @@
                     request.isFull ? "copy" : "clone", name, size: size, format, request.qos,
                     source: request.isFull ? nil : origin, atLeast: whole
                 ) { (request) async throws(StorageError) in
-                    try await whileQuiet(unit.id, neededFor: snapshot == nil) { (isQuiet) async throws(StorageError) in
+                    try await whileQuiet(unit.id, neededFor: snapshot == nil) {
+                        [provisioner] (isQuiet) async throws(StorageError) in
                         try await provisioner.clone(unit.id, snapshot: snapshot?.id, isQuiet: isQuiet, request)
                     }
                 } finish: { (clone) async throws(StorageError) in
@@ -68,8 +69,11 @@
 
         /// Runs `body` while this process does not write to a unit that it has open for that; it says whether that is
         /// so. Where the array copies units as of one moment, writes go on.
-        func whileQuiet<Result>(
-            _ id: LUN.ID, neededFor isNeeded: Bool = true, _ body: (Bool) async throws(StorageError) -> Result
+        ///
+        /// Throws `busy` where writes would have to wait for too long.
+        func whileQuiet<Result: Sendable>(
+            _ id: LUN.ID, neededFor isNeeded: Bool = true,
+            _ body: @escaping @Sendable (Bool) async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
             guard isNeeded, let writer = attachments.writer(id) else { return try await body(false) }
             let needsQuiet = !provisioner.profile.copiesInUse
@@ -77,7 +81,42 @@
             defer { if needsQuiet { writer.gate.open() } }
             // An image keeps some of its tables in memory.
             if writer.isImage { try await writer.flush() }
-            return try await body(needsQuiet)
+            guard needsQuiet else { return try await body(false) }
+            // Writes are late after the deadline: rather is there no copy.
+            let limit = options.deadline / 2
+            let late = StorageError(
+                .busy, "copy volume", at: writer.stack,
+                why: "it is in use, and its writes would have to wait for the copy for more than \(limit)")
+            return try await Self.within(limit, or: late) { () async throws(StorageError) in try await body(true) }
+        }
+
+        /// Runs `body`, and cancels it after a time. Throws `late` where it ends for that.
+        static func within<Result: Sendable>(
+            _ limit: Duration, or late: StorageError,
+            _ body: @escaping @Sendable () async throws(StorageError) -> Result
+        ) async throws(StorageError) -> Result {
+            typealias Outcome = Swift.Result<Result, StorageError>
+            let outcome = await withTaskGroup(of: Outcome?.self, returning: Outcome.self) { group in
+                group.addTask {
+                    do throws(StorageError) { return .success(try await body()) } catch { return .failure(error) }
+                }
+                group.addTask {
+                    await IOExecutor.sleep(for: limit)
+                    return nil
+                }
+                var isLate = false
+                for await ended in group {
+                    defer { group.cancelAll() }
+                    guard let ended else {
+                        isLate = !Task.isCancelled
+                        continue
+                    }
+                    if case .failure(let error) = ended, error.code == .cancelled, isLate { return .failure(late) }
+                    return ended
+                }
+                return .failure(late)
+            }
+            return try outcome.get()
         }
 
         /// The volumes that were cloned from a unit, or from one of its snapshots, and are not flattened: by the names

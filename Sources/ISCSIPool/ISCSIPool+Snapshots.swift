@@ -23,7 +23,7 @@
                 let made = try await recording("snapshot", of: volume) { (ticket) async throws(StorageError) in
                     let begun = try await begin(unit, ticket, what) { $0.promisedBytes = unit.size }
                     try await contend(begun, for: nil, what, of: volume)
-                    let made = try await whileQuiet(unit.id) { (isQuiet) async throws(StorageError) in
+                    let made = try await whileQuiet(unit.id) { [provisioner] (isQuiet) async throws(StorageError) in
                         try await provisioner.createSnapshot(
                             snapshot, of: unit.id, ticket: LUNSnapshot.ticket(ticket, unit.mark?.virtualSize),
                             isQuiet: isQuiet)

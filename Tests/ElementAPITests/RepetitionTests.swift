@@ -293,7 +293,7 @@
             let clone = try await client.startClone(Self.cloneRequest)
             #expect(clone.volumeID == 11 && clone.asyncHandle == 77)
             #expect(try await client.finishClone(clone).id == 11)
-            #expect(clock.pauses == [.milliseconds(500), .seconds(1), .seconds(2)])
+            #expect(clock.pauses == [.milliseconds(100), .milliseconds(200), .milliseconds(400)])
             try await array.close()
         }
 

@@ -1,6 +1,7 @@
 #if ISCSI
     import BlockStorage
     import ElementSimulator
+    import IORuntime
     import StorageConformance
     import Testing
 
@@ -30,6 +31,43 @@
             // Nothing of it is left, deleted neither.
             #expect(try await pool.provisioner.units().isEmpty)
             #expect(await array.call("ListDeletedVolumes")["volumes"] == [])
+        }
+
+        @Test(
+            "of a deletion and an attachment at the same moment one succeeds at most, and nothing is left of the other")
+        func race() async throws {
+            let array = try await ElementTestArray.start(isServed: true) {
+                $0.limits.volumeSize = 1 << 20...8_000_000_491_520
+            }
+            let (first, second) = (try await array.pool(), try await array.pool(host: "host-b"))
+            for round in 0..<16 {
+                _ = try await first.createVolume("v", CreateRequest(size: 1 << 20, format: .raw))
+                async let refusal = failure { try await first.deleteVolume("v", policy: .refuse) }
+                async let attachment = Task {
+                    await IOExecutor.sleep(for: .milliseconds(round * 2))
+                    return try await second.openVolume(VolumeReference("v"), mode: .exclusive)
+                }.result
+                let (deletion, attached) = await (refusal, attachment)
+                switch attached {
+                case .success(let volume):
+                    #expect(deletion != nil)
+                    try await volume.fill(1, 0..<4096)
+                    try await volume.flush()
+                    try await volume.close()
+                case .failure(let error):
+                    let code = (error as? StorageError)?.code
+                    #expect([.busy, .conflict, .notFound].contains(code), "\(error)")
+                }
+                let unit = try await first.provisioner.units().first
+                guard let deletion else {
+                    #expect(unit == nil)
+                    continue
+                }
+                #expect([.busy, .conflict].contains(deletion.code), "\(deletion)")
+                let mark = try #require(unit?.mark)
+                #expect(mark.phase == .ready && mark.ticket == nil && mark.holder == nil && unit?.isLocked == false)
+                try await first.deleteVolume("v", policy: .refuse)
+            }
         }
 
         @Test("a target proves itself with the account's other secret, to whoever asks for that")

@@ -285,6 +285,26 @@
             #expect(patient.isOpen)
         }
 
+        @Test("A copy that writes wait for is given up when that takes too long, and not when it is done")
+        func lateCopy() async throws {
+            let late = StorageError(.busy, "copy volume", at: "v")
+            func copy(_ code: StorageError.Code?, for time: Duration) async -> StorageError? {
+                await failure {
+                    try await ISCSIPool.within(.milliseconds(10), or: late) { () async throws(StorageError) in
+                        await IOExecutor.sleep(for: time)
+                        if Task.isCancelled, let code { throw StorageError(code, "copy", at: "v") }
+                    }
+                }
+            }
+            #expect(await copy(.cancelled, for: .seconds(600))?.code == .busy)
+            #expect(await copy(.noSpace, for: .seconds(600))?.code == .noSpace)
+            #expect(await copy(nil, for: .seconds(600)) == nil)
+            #expect(await copy(.cancelled, for: .zero) == nil)
+            let cancelled = Task { await copy(.cancelled, for: .seconds(600)) }
+            cancelled.cancel()
+            #expect([.busy, .cancelled].contains(await cancelled.value?.code))
+        }
+
         @Test("A volume that is still closing is open, in all pools of the process on the same array")
         func closing() async throws {
             let test = try await TestPool.start()
