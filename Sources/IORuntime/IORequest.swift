@@ -5,6 +5,8 @@ struct IORequest: @unchecked Sendable {
         case read, write, readVector, writeVector
         case sync, dataSync, allocate
         case receive, send, sendVector, accept, connect
+        /// As `receive`, where nothing is expected to be there yet.
+        case receiveLater
         case poll, timeout
 
         /// Whether the request changes a file, so that it must not happen late.

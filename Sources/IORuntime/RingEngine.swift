@@ -29,12 +29,17 @@ final class RingEngine: IOEngine {
     private var overflowCancellations: [UInt64] = []
     private var cancelledInOverflow: [IOCompletion] = []
 
+    /// Whether a socket may be polled before the first attempt (Linux 5.19).
+    private let hasPollFirst: Bool
+
     /// Nil where the kernel has no io_uring or refuses it.
     init?() {
         unsafe ring = .allocate(capacity: 1)
         unsafe wakeValue = .allocate(capacity: 1)
         wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC))
-        guard wakeDescriptor >= 0, unsafe Self.initialise(unsafe ring) else {
+        let mode = wakeDescriptor >= 0 ? unsafe Self.initialise(ring) : nil
+        hasPollFirst = mode != 0
+        guard mode != nil else {
             if wakeDescriptor >= 0 { _ = close(wakeDescriptor) }
             unsafe ring.deallocate()
             unsafe wakeValue.deallocate()
@@ -43,7 +48,8 @@ final class RingEngine: IOEngine {
         armWake()
     }
 
-    private static func initialise(_ ring: UnsafeMutablePointer<io_uring>) -> Bool {
+    /// The mode that the ring is in; nil where there is none.
+    private static func initialise(_ ring: UnsafeMutablePointer<io_uring>) -> UInt32? {
         // The fastest mode first: the kernel posts completions only when this thread asks (Linux 6.1). Then without an
         // interrupt for each completion (5.19), then plain.
         let modes: [UInt32] = [
@@ -65,13 +71,13 @@ final class RingEngine: IOEngine {
                         _ = unsafe io_uring_register_iowq_max_workers(
                             ring, limits.baseAddress?.assumingMemoryBound(to: UInt32.self))
                     }
-                    return true
+                    return mode
                 }
                 unsafe io_uring_queue_exit(ring)
-                return false
+                return nil
             }
         }
-        return false
+        return nil
     }
 
     func submit(_ request: IORequest, token: UInt64) {
@@ -79,7 +85,7 @@ final class RingEngine: IOEngine {
             overflow.append((request, token))
             return
         }
-        unsafe Self.prepare(entry, request)
+        unsafe prepare(entry, request)
         unsafe entry.pointee.user_data = token
         guard request.operation.isFileTransfer else { return }
         heldTransfers += 1
@@ -105,7 +111,7 @@ final class RingEngine: IOEngine {
         heldTransfers = 0
         while !overflow.isEmpty, let entry = unsafe nextEntry() {
             let (request, token) = overflow.removeFirst()
-            unsafe Self.prepare(entry, request)
+            unsafe prepare(entry, request)
             unsafe entry.pointee.user_data = token
         }
         while let token = overflowCancellations.popLast() {
@@ -167,7 +173,7 @@ final class RingEngine: IOEngine {
         return unsafe io_uring_get_sqe(ring)
     }
 
-    private static func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: IORequest) {
+    private func prepare(_ entry: UnsafeMutablePointer<io_uring_sqe>, _ request: IORequest) {
         let descriptor = request.descriptor
         // The kernel takes 32-bit lengths; a longer transfer continues as a short one does.
         let count = UInt32(min(request.count, 1 << 30))
@@ -186,6 +192,10 @@ final class RingEngine: IOEngine {
             unsafe io_uring_prep_fallocate(
                 entry, descriptor, request.flags, off_t(request.offset), off_t(request.count))
         case .receive: unsafe io_uring_prep_recv(entry, descriptor, request.memory, Int(count), request.flags)
+        case .receiveLater:
+            unsafe io_uring_prep_recv(entry, descriptor, request.memory, Int(count), request.flags)
+            // IORING_RECVSEND_POLL_FIRST: one attempt less that fails.
+            unsafe entry.pointee.ioprio |= hasPollFirst ? 1 : 0
         case .send: unsafe io_uring_prep_send(entry, descriptor, request.memory, Int(count), request.flags)
         case .sendVector:
             unsafe io_uring_prep_sendmsg(

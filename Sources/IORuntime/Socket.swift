@@ -165,7 +165,7 @@ public final class Socket: Sendable {
     /// the task does not.
     package func receiveOrShutDown(into memory: UnsafeMutableRawBufferPointer) async throws(SystemError) -> Int {
         try await IOExecutor.performToItsEnd(
-            unsafe IORequest(.receive, descriptor.rawValue, memory.baseAddress, count: memory.count)
+            unsafe IORequest(.receiveLater, descriptor.rawValue, memory.baseAddress, count: memory.count)
         ).checked("recv")
     }
 

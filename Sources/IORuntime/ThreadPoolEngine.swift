@@ -165,7 +165,7 @@ final class ThreadPoolEngine: IOEngine {
         case .allocate:
             return result(
                 Int(fallocate(descriptor, request.flags, off_t(request.offset), off_t(request.count))))
-        case .receive:
+        case .receive, .receiveLater:
             return unsafe result(recv(descriptor, memory, count, request.flags | Int32(MSG_DONTWAIT)))
         case .send:
             return unsafe result(Glibc.send(descriptor, memory, count, request.flags | Int32(MSG_DONTWAIT)))
