@@ -23,13 +23,13 @@ works() {
     seen "$@"
     worked
 }
-# served_seen: what the export in $served says and shows of itself.
+# served_seen [PREFIX]: what the export in $served says and shows of itself.
 served_seen() {
-    local place
+    local place prefix=${1:-}
     place=$(sed -nE 's/.*metrics on tcp:(.*)$/\1/p' "$work/serve.log" | tail -n 1)
-    curl --silent --fail "http://$place/metrics" >"$work/seen/metrics.txt"
-    tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/serve.cmdline"
-    tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/serve.environ"
+    curl --silent --fail "http://$place/metrics" >"$work/seen/${prefix}metrics.txt"
+    tr '\0' '\n' <"/proc/$served/cmdline" >"$work/seen/${prefix}serve.cmdline"
+    tr '\0' '\n' <"/proc/$served/environ" >"$work/seen/${prefix}serve.environ"
 }
 # qemu_seen VOLUME: QEMU opens the volume as it is told to; its arguments and output are kept.
 qemu_seen() {

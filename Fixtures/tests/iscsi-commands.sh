@@ -50,8 +50,16 @@ named() {
         esac
         words+=("$word")
     done
-    # What only an array asks for.
-    echo "${words[*]}" | sed 's/ --secret-file FILE//'
+    # What only an array asks for is left out.
+    local line=${words[*]}
+    echo "${line/ --secret-file FILE/}"
+}
+# lacks CAPABILITY…: the pool says that it cannot do that.
+lacks() {
+    local feature
+    for feature in "$@"; do
+        case " $capabilities " in *" $feature "*) fail "the pool $p says that it has $feature" ;; esac
+    done
 }
 # is FILTER: what the last command printed as JSON is so.
 is() { jq --exit-status "$1" <<<"$out" >/dev/null || fail "not $1: $out"; }
@@ -115,6 +123,10 @@ commands() {
     no alreadyExists volume create "$p/v" --size "$((size * 2))"
     ok --json volume create "$p/qcow" --size "$size" --format qcow2 --provisioning sparse
     is '.format == "qcow2" and .provisioning == "sparse"'
+    ok volume create "$p/small" --size 1M
+    # What it has got, which an array rounds up.
+    [[ $out == *"created $p/small, $(if [ "$p" = e ]; then echo 954.0; else echo 1.0; fi) MiB"* ]] || fail "$out"
+    ok volume delete "$p/small"
     ok --json volume create "$p/fat" --size "$size" --provisioning fat
     is ".provisioning == \"fat\" and .allocatedSize >= $size"
     ok volume delete "$p/fat"
@@ -169,6 +181,7 @@ commands() {
 
     ok --json snapshot list "$p/v"
     is '[.snapshots[].name] == ["one"]'
+    lacks protect shrink trash
     no notSupported snapshot protect "$p/v@one"
     no notSupported snapshot unprotect "$p/v@one"
     ok --json volume clone "$p/image" "$p/linked" --size "$((size * 2))" --max-iops 700

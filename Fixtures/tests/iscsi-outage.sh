@@ -18,6 +18,8 @@ control one
 
 # sessions: how many initiators are logged in at the target.
 sessions() { tgtadm --lld iscsi --mode target --op show | grep --count 'I_T nexus:' || true; }
+# sees SESSIONS: as many sessions as that at the target.
+sees() { [ "$(sessions)" -eq "$1" ]; }
 # connections: how many TCP connections there are to the target one.
 port=$(printf '%04X' "$(jq --raw-output '.portals[0] | sub(".*:"; "")' "$work/one.json")")
 connections() { awk -v port=":$port\$" '$3 ~ port && $4 == "01"' /proc/net/tcp | wc -l; }
@@ -95,7 +97,7 @@ for pool in t e; do
     benches[$pool]=$!
     children+=("$!")
 done
-wait_until 20 eval '[ "$(sessions)" -eq 4 ]' || fail "the commands do not begin"
+wait_until 20 sees 4 || fail "the commands do not begin"
 target one kill
 killed=$EPOCHREALTIME
 since() { awk -v a="$killed" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

@@ -7,7 +7,17 @@
     extension TGTProvisioner {
         /// Whether initiators can log in to the unit's target, and find the unit there.
         func isComplete(_ target: TGTTarget, _ unit: TGTState.Unit, _ state: TGTState) -> Bool {
-            hasUnit(target, unit, state) && target.accounts == [state.user] && target.rules == ["ALL"]
+            hasUnit(target, unit, state) && missingAccounts(of: target, state).isEmpty
+                && target.accounts.count == 2 && target.rules == ["ALL"]
+        }
+
+        /// Of the two accounts, those that the target does not have: the initiators' and (outgoing) its own.
+        private func missingAccounts(
+            of target: TGTTarget, _ state: TGTState
+        ) -> [(user: String, isOutgoing: Bool)] {
+            [(state.user, false), (state.targetUser, true)].filter { user, isOutgoing in
+                !target.accounts.contains(isOutgoing ? "\(user) (outgoing)" : user)
+            }
         }
 
         private func hasUnit(_ target: TGTTarget, _ unit: TGTState.Unit, _ state: TGTState) -> Bool {
@@ -23,7 +33,7 @@
             let targets = try await served()
             let byName = Dictionary(targets.map { ($0.name, $0) }) { first, _ in first }
             var taken = Set(targets.map(\.number))
-            var needsAccount = true
+            var needsAccounts = true
             // Whoever holds one alone has seen that nobody else was logged in.
             let forgotten = state.units.filter {
                 $0.phase == .ready && $0.id != new && $0.mark.holder == nil && byName[state.targetName($0.id)] == nil
@@ -37,9 +47,9 @@
                 if let target = byName[name], isComplete(target, unit, state) { continue }
                 // One that is being copied lets nobody in, but is there.
                 if let target = byName[name], hasUnit(target, unit, state), unit.isFrozen { continue }
-                if needsAccount {
-                    try await createAccount(state)
-                    needsAccount = false
+                if needsAccounts {
+                    try await createAccounts(state)
+                    needsAccounts = false
                 }
                 if let target = byName[name] {
                     try await complete(target, unit, state)
@@ -50,10 +60,12 @@
             for id in forgotten { state[id]?.servedAgainAt = now() }
         }
 
-        private func createAccount(_ state: TGTState) async throws(StorageError) {
-            let secret = try await store.secret(making: false)
-            try await unless(.alreadyExists) { () async throws(StorageError) in
-                try await control.createAccount(state.user, secret: secret)
+        private func createAccounts(_ state: TGTState) async throws(StorageError) {
+            for (user, party) in [(state.user, TGTStore.Party.initiator), (state.targetUser, .target)] {
+                let secret = try await store.secret(of: party)
+                try await unless(.alreadyExists) { () async throws(StorageError) in
+                    try await control.createAccount(user, secret: secret)
+                }
             }
         }
 
@@ -80,9 +92,9 @@
         private func complete(
             _ target: TGTTarget, _ unit: TGTState.Unit, _ state: TGTState
         ) async throws(StorageError) {
-            if !target.accounts.contains(state.user) {
+            for (user, isOutgoing) in missingAccounts(of: target, state) {
                 try await unless(.alreadyExists) { () async throws(StorageError) in
-                    try await control.bindAccount(state.user, target: target.number)
+                    try await control.bindAccount(user, target: target.number, isOutgoing: isOutgoing)
                 }
             }
             if !hasUnit(target, unit, state) {

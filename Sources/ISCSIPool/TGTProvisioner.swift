@@ -22,6 +22,8 @@
         let control: TGTControl
         let deadline: Duration
         let headerDigest: ISCSITarget.HeaderDigest
+        /// Whether targets prove themselves to this process.
+        let isMutual: Bool
         let grace: Duration
         let now: @Sendable () -> UInt64
         private let portals: [String]
@@ -29,7 +31,8 @@
 
         /// Opens the directory, which is made a pool's where it is none, and has tgtd serve its units.
         ///
-        /// `portal` is where initiators find tgtd: `HOST:PORT`. `machineFile` tells this host from others. A unit that
+        /// `portal` is where initiators find tgtd: `HOST:PORT`. Where it `isMutual`, the pool has targets prove who they are,
+        /// too, before it sends them anything; they can always do so. `machineFile` tells this host from others. A unit that
         /// tgtd had forgotten counts as in use for the time of `grace`, by the monotonic nanoseconds of `now`: libiscsi
         /// waits up to 30 seconds before it logs in again. tgtd knows a `headerDigest` only where it is told.
         ///
@@ -37,8 +40,8 @@
         /// `conflict` where another host, or another tgtd, has the directory.
         public static func open(
             portal: String, control: TGTControl, directory: String, deadline: Duration = .seconds(30),
-            profile: LUNProfile = .target, headerDigest: ISCSITarget.HeaderDigest = .none,
-            machineFile: FilePath = "/etc/machine-id",
+            isMutual: Bool = false, profile: LUNProfile = .target,
+            headerDigest: ISCSITarget.HeaderDigest = .none, machineFile: FilePath = "/etc/machine-id",
             grace: Duration = .seconds(40), now: @escaping @Sendable () -> UInt64 = MonotonicTime.nanoseconds
         ) async throws(StorageError) -> TGTProvisioner {
             guard ISCSIAddress.parse(portal) != nil else {
@@ -46,7 +49,8 @@
             }
             let blocking = BlockingPool(threads: 8, deadline: IODeadline(deadline))
             let store = try await TGTStore(directory, deadline: deadline, blocking)
-            let provisioner = TGTProvisioner(store, control, portal, deadline, profile, headerDigest, grace, now)
+            let provisioner = TGTProvisioner(
+                store, control, portal, deadline, isMutual, profile, headerDigest, grace, now)
             // Where it listens is known only of one that does.
             _ = try await provisioner.served()
             try await provisioner.prepare(
@@ -55,11 +59,12 @@
         }
 
         private init(
-            _ store: TGTStore, _ control: TGTControl, _ portal: String, _ deadline: Duration, _ profile: LUNProfile,
-            _ headerDigest: ISCSITarget.HeaderDigest, _ grace: Duration, _ now: @escaping @Sendable () -> UInt64
+            _ store: TGTStore, _ control: TGTControl, _ portal: String, _ deadline: Duration, _ isMutual: Bool,
+            _ profile: LUNProfile, _ headerDigest: ISCSITarget.HeaderDigest, _ grace: Duration,
+            _ now: @escaping @Sendable () -> UInt64
         ) {
             (self.store, self.control, self.deadline, self.profile) = (store, control, deadline, profile)
-            (self.headerDigest, self.grace, self.now) = (headerDigest, grace, now)
+            (self.isMutual, self.headerDigest, self.grace, self.now) = (isMutual, headerDigest, grace, now)
             portals = [portal]
             place = "\(portal), \(store.path)"
         }
@@ -128,7 +133,7 @@
                     (state.machine, state.socket) = (machine, socket)
                     try await store.save(state)
                 }
-                _ = try await store.secret(making: true)
+                for party in TGTStore.Party.allCases { _ = try await store.secret(of: party, making: true) }
             }
             try await recover()
         }
@@ -354,9 +359,13 @@
                 // All of them: others who log in, a hypervisor for one, wait for theirs too.
                 try await recover()
             }
-            return LUNAccess(
-                portals: portals,
-                credentials: ISCSITarget.Credentials(user: state.user, secret: try await store.secret(making: false)))
+            var access = LUNAccess(
+                portals: portals, credentials: .init(user: state.user, secret: try await store.secret(of: .initiator)))
+            if isMutual {
+                access.targetCredentials = .init(
+                    user: state.targetUser, secret: try await store.secret(of: .target))
+            }
+            return access
         }
 
         public func lend(_ id: LUN.ID) async throws(StorageError) {
@@ -385,7 +394,7 @@
                     return [
                         LUNSession(
                             initiator:
-                                "an initiator of before tgtd was started again, for which \(seconds) s are left,",
+                                "an initiator of before tgtd was restarted, which has \(seconds) s left to come back,",
                             isAway: state[id]?.isLent == true)
                     ]
                 }

@@ -144,6 +144,8 @@
 
         /// The account by which initiators log in to the pool's targets.
         var user: String { "sluice-\(pool)" }
+        /// The account by which the pool's targets prove themselves to initiators that ask for it.
+        var targetUser: String { "\(user)-target" }
 
         /// What tells a unit from any other, in at most 24 signs.
         func identity(_ id: UInt64) -> String { "\(pool.prefix(12))-\(id)" }

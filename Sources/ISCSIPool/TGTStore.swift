@@ -28,7 +28,6 @@
         private static let stateName = "state.json"
         private static let newStateName = "state.new"
         private static let lockName = "lock"
-        private static let secretName = "secret"
         /// Of the state: some hundred thousand units.
         private static let largestByteCount: UInt64 = 256 << 20
 
@@ -191,30 +190,34 @@
             }
         }
 
-        // MARK: - Secret
+        // MARK: - Secrets
 
-        /// The secret of the pool's account; made where there is none. The lock is held.
-        func secret(making: Bool) async throws(StorageError) -> Secret {
-            if let bytes = try await contents(of: Self.secretName) {
+        /// Who proves with a secret who he is. The value is the name of the file that holds it.
+        enum Party: String, CaseIterable {
+            case initiator = "secret"
+            case target = "target-secret"
+        }
+
+        /// A secret of the pool; made where there is none. The lock is held then.
+        func secret(of party: Party, making: Bool = false) async throws(StorageError) -> Secret {
+            let name = party.rawValue
+            let place = path(of: "\(TGTState.folder)/\(name)")
+            if let bytes = try await contents(of: name) {
                 let text = String(decoding: bytes, as: UTF8.self)
                 guard (12...16).contains(text.utf8.count), text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
-                    throw StorageError(
-                        .corrupt, "read secret", at: path(of: "\(TGTState.folder)/\(Self.secretName)"),
-                        why: "it has no 12 to 16 signs")
+                    throw StorageError(.corrupt, "read secret", at: place, why: "it has no 12 to 16 signs")
                 }
                 return Secret(text)
             }
             guard making else {
-                throw StorageError(
-                    .notFound, "read secret", at: path(of: "\(TGTState.folder)/\(Self.secretName)"),
-                    why: "the pool's secret is gone")
+                throw StorageError(.notFound, "read secret", at: place, why: "the pool's secret is gone")
             }
             let signs = Array("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789")
             let text = String((0..<16).map { _ in signs.randomElement() ?? "x" })
-            try await attempt("write secret", Self.secretName) { () async throws(SystemError) in
+            try await attempt("write secret", name) { () async throws(SystemError) in
                 // Under another name first: a secret that is cut off would be taken for one.
                 let file = try await folder.open(
-                    "\(Self.secretName).new", [.write, .create, .truncate], permissions: .ownerReadWrite)
+                    "\(name).new", [.write, .create, .truncate], permissions: .ownerReadWrite)
                 do throws(SystemError) {
                     try await file.write(Array(text.utf8).rawBytes, at: 0)
                     try await file.synchronize(dataOnly: false)
@@ -223,7 +226,7 @@
                     throw error
                 }
                 try await file.close()
-                try await folder.rename("\(Self.secretName).new", to: Self.secretName, replacing: true)
+                try await folder.rename("\(name).new", to: name, replacing: true)
                 try await folder.synchronize()
             }
             return Secret(text)

@@ -30,6 +30,9 @@ struct HostAndPort: Hashable, Sendable {
         self.port = port
     }
 
+    /// The same, with `usual` for a port that is not given.
+    func withPort(usual: UInt16) -> HostAndPort { HostAndPort(host, port: port ?? usual) }
+
     private static func isHexadecimal(_ byte: UInt8) -> Bool {
         isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20)
     }

@@ -1,17 +1,20 @@
 import BlockStorage
 
 /// How this host logs in to targets, and how volumes lie on units, as the URLs of all pools of units say it:
-/// `initiator=NAME&bind=ADDRESS&header-digest=none|crc32c&snapshot-reserve=PERCENT`.
+/// `initiator=NAME&bind=ADDRESS&chap=one-way|mutual&header-digest=none|crc32c&snapshot-reserve=PERCENT`.
 struct ISCSILocation: Equatable, Sendable {
     /// This host's name as an initiator; nil for the one that open-iscsi has.
     var initiator: String?
     /// The address of this host on the storage network; nil lets the routes decide.
     var boundAddress: String?
+    /// Whether targets must prove themselves, too.
+    var isMutual: Bool
     var hasHeaderDigest: Bool
     /// By how much the unit of a QCOW2 image is larger than all of the image can be, in percent.
     var snapshotReserve: UInt8
 
-    static let parameters: Set<String> = ["initiator", "bind", "header-digest", "snapshot-reserve"]
+    static let usualPort: UInt16 = 3260
+    static let parameters: Set<String> = ["initiator", "bind", "chap", "header-digest", "snapshot-reserve"]
 
     init(_ url: PoolURL) throws(StorageError) {
         func failure(_ why: String) -> StorageError {
@@ -29,6 +32,11 @@ struct ISCSILocation: Equatable, Sendable {
             guard !boundAddress.isEmpty, boundAddress.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) else {
                 throw failure("'bind' is no address of this host")
             }
+        }
+        switch url.parameters["chap"] {
+        case nil, "one-way": isMutual = false
+        case "mutual": isMutual = true
+        default: throw failure("'chap' is one-way or mutual")
         }
         switch url.parameters["header-digest"] {
         case nil, "none": hasHeaderDigest = false

@@ -12,7 +12,7 @@
             let parameters = ElementLocation.parameters.union(ISCSILocation.parameters)
             var driver = PoolDriver(scheme: ElementLocation.scheme, parameters: parameters) {
                 configuration throws(StorageError) in
-                let location = try ElementLocation(configuration.url)
+                let (location, units) = (try ElementLocation(configuration.url), try ISCSILocation(configuration.url))
                 guard let password = configuration.secret else {
                     throw StorageError(
                         .invalidArgument, "open pool", at: configuration.name,
@@ -23,12 +23,18 @@
                     return try await openShared(configuration, location, endpoint, policy)
                 }
                 var settings = ElementProvisioner.Settings(location, pool: configuration)
+                settings.isMutual = units.isMutual
                 settings.observer = observer
                 let provisioner = try await ElementProvisioner.open(endpoint, settings)
-                return try await openUnits(configuration, provisioner, try ISCSILocation(configuration.url), nil)
+                try await checkPortals(location.portals, of: configuration)
+                return try await openUnits(configuration, provisioner, units, nil)
             }
             driver.checkLocation = { url throws(StorageError) in
-                _ = (try ElementLocation(url), try ISCSILocation(url))
+                let (location, units) = (try ElementLocation(url), try ISCSILocation(url))
+                guard units.isMutual, case .group = location.access else { return }
+                throw StorageError(
+                    .invalidArgument, "pool URL", at: "\(ElementLocation.scheme)://…",
+                    why: "'chap=mutual' is for access=account: an access group lets initiators in without CHAP")
             }
             return driver
         }
@@ -48,11 +54,13 @@
                 endpoint, ElementProvisioner.Settings(location, pool: configuration), name: configuration.name,
                 size: size, policy: policy, initiators: [try await initiator(ISCSILocation(configuration.url))])
             guard let path = location.mountPoint else {
+                let steps = volume.remainingSteps.enumerated().map { "(\($0.offset + 1)) \($0.element)" }
+                    .joined(separator: " ")
                 throw StorageError(
                     .notAttached, "open pool", at: configuration.name,
                     why:
-                        "the array is ready. What remains: \(volume.remainingSteps.joined(separator: ". ")). Or add this "
-                        + "pool again, with mount=MOUNTPOINT in its URL")
+                        "the array is ready. What remains: \(steps). Or add this pool again, with mount=MOUNTPOINT in its URL"
+                )
             }
             var files = configuration
             let common = configuration.url.parameters.filter { PoolURL.commonParameters.contains($0.key) }
@@ -79,7 +87,7 @@
     extension ElementProvisioner.Settings {
         fileprivate init(_ location: ElementLocation, pool: PoolConfiguration) {
             self.init(account: location.account)
-            portals = location.portals.map { HostAndPort($0.host, port: $0.port ?? 3260).description }
+            portals = location.portals.map { $0.withPort(usual: ISCSILocation.usualPort).description }
             if case .group(let name) = location.access { access = .group(name ?? "sluice-\(pool.name)") }
             (minIOPS, maxIOPS) = (location.defaultMinIOPS, location.defaultMaxIOPS)
             burstFactor = location.burstFactor

@@ -1,7 +1,9 @@
 #if ISCSI
     import BlockStorage
     import Foundation
+    import IORuntime
     import ISCSIPool
+    import SystemPackage
     import TGTControl
 
     extension PoolDriver {
@@ -17,10 +19,11 @@
                 let location = try TGTLocation(configuration.url)
                 let deadline = Duration.seconds(configuration.url.deadlineSeconds)
                 let provisioner = try await TGTProvisioner.open(
-                    portal: location.portal,
+                    portal: location.portal.description,
                     control: TGTControl(port: location.control, base: socket, deadline: deadline),
-                    directory: location.directory, deadline: deadline,
+                    directory: location.directory, deadline: deadline, isMutual: location.units.isMutual,
                     headerDigest: location.units.hasHeaderDigest ? .crc32c : .none)
+                try await checkPortals([location.portal], of: configuration)
                 return try await openUnits(configuration, provisioner, location.units, observer)
             }
             driver.checkLocation = { url throws(StorageError) in _ = try TGTLocation(url) }
@@ -52,7 +55,59 @@
         /// This host's name as an initiator.
         static func initiator(_ location: ISCSILocation) async throws(StorageError) -> String {
             if let name = location.initiator { return name }
-            return try await ISCSIInitiator.hostName()
+            do throws(StorageError) {
+                return try await ISCSIInitiator.hostName()
+            } catch {
+                throw StorageError(
+                    error.code, error.what, at: error.place, why: "\(error.why); initiator=NAME in the URL gives one")
+            }
+        }
+    }
+
+    extension PoolDriver {
+        /// Throws unless one of the portals takes connections, so that a mistake in the URL shows when a pool is registered.
+        /// Later a storage network that is away says so when volumes are used.
+        static func checkPortals(
+            _ portals: [HostAndPort], of configuration: PoolConfiguration
+        ) async throws(StorageError) {
+            guard configuration.identity == nil else { return }
+            var failure: StorageError?
+            for portal in portals {
+                do throws(StorageError) {
+                    return try await connect(to: portal, within: .seconds(min(configuration.url.deadlineSeconds, 10)))
+                } catch {
+                    failure = error
+                }
+            }
+            if let failure { throw failure }
+        }
+
+        private static func connect(to portal: HostAndPort, within limit: Duration) async throws(StorageError) {
+            let address = Socket.Address.tcp(host: portal.host, port: portal.port ?? ISCSILocation.usualPort)
+            let what = "connect to the portal"
+            let work = Task { () async -> SystemError? in
+                do throws(SystemError) {
+                    try await Socket.connect(to: address).close()
+                    return nil
+                } catch {
+                    return error
+                }
+            }
+            let timer = Task {
+                await IOExecutor.sleep(for: limit)
+                work.cancel()
+            }
+            defer { timer.cancel() }
+            let failure = await withTaskCancellationHandler {
+                await work.value
+            } onCancel: {
+                work.cancel()
+            }
+            guard let failure else { return }
+            if failure.errno == .canceled, !Task.isCancelled {
+                throw StorageError(.timedOut, what, at: "\(portal)", why: "nobody answers within \(limit)")
+            }
+            throw StorageError(failure, what, at: "\(portal)")
         }
     }
 

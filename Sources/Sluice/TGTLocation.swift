@@ -3,8 +3,8 @@ import BlockStorage
 /// What the URL of a pool on a tgt target says:
 /// `tgt://HOST[:PORT]?control=N&directory=DIR[&…]`, with what `ISCSILocation` takes.
 struct TGTLocation: Equatable, Sendable {
-    /// `HOST:PORT`, where initiators log in.
-    var portal: String
+    /// Where initiators log in.
+    var portal: HostAndPort
     /// Which of the host's daemons: the number that tgtd was given as `--control-port`.
     var control: UInt16
     /// Where the units' files are, and what is known of them.
@@ -25,7 +25,7 @@ struct TGTLocation: Equatable, Sendable {
         guard let address = HostAndPort(url.authority) else {
             throw failure("a portal is HOST or HOST:PORT, with IPv6 addresses in brackets")
         }
-        portal = HostAndPort(address.host, port: address.port ?? 3260).description
+        portal = address.withPort(usual: ISCSILocation.usualPort)
         guard let control = UInt16(url.parameters["control"] ?? "0") else {
             throw failure("'control' is the number of tgtd's control port, 0 to 65535")
         }

@@ -46,7 +46,7 @@
             for pool in [first, second] {
                 let error = await failure { try await pool.deleteVolume("v", policy: .refuse) }
                 #expect(error?.code == .busy)
-                #expect(error?.why.contains("40 s are left") == true, "\(error?.why ?? "")")
+                #expect(error?.why.contains("40 s left") == true, "\(error?.why ?? "")")
                 #expect(try await pool.describeVolume("v").details.contains { $0.label == "session" })
             }
             // What no hypervisor was told of may be attached, and is not free for that.

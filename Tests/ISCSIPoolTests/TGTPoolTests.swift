@@ -161,6 +161,32 @@
             #expect(await failure { _ = try await ISCSIVolume.open(anonymous, lun: number) } != nil)
         }
 
+        @Test("A target proves itself to a pool that asks for it, and one that cannot gets nothing")
+        func mutual() async throws {
+            let (trusting, careful) = (try await test.open(host: "host-a"), try await test.open(isMutual: true))
+            try await volume("v", in: trusting)
+            #expect(try await trusting.access(to: "v").target.targetCredentials == nil)
+            let (target, _) = try await careful.access(to: "v")
+            let credentials = try #require(target.targetCredentials)
+            #expect(credentials.secret != target.credentials?.secret)
+            let secretFile = "\(test.directory)/sluice/target-secret"
+            #expect(try String(contentsOfFile: secretFile, encoding: .utf8) == credentials.secret.reveal { $0 })
+            let mode = try FileManager.default.attributesOfItem(atPath: secretFile)[.posixPermissions]
+            #expect((mode as? NSNumber)?.intValue == 0o600)
+            let held = try await careful.openVolume(VolumeReference("v"), mode: .exclusive)
+            try await held.fill(1, 0..<4096)
+            try await held.close()
+            // Somebody who lets everybody in, and does not know the target's secret.
+            try await test.control.deleteAccount(credentials.user)
+            try await test.control.createAccount(credentials.user, secret: Secret("of-somebody-else"))
+            let number = try #require(try await test.control.targets().first { $0.name == target.name }).number
+            try await test.control.bindAccount(credentials.user, target: number, isOutgoing: true)
+            let error = await failure { _ = try await careful.openVolume(VolumeReference("v"), mode: .exclusive) }
+            #expect(error?.code == .authenticationFailed)
+            #expect(error.map { "\($0)".contains(credentials.secret.reveal { $0 }) } == false)
+            try await trusting.openVolume(VolumeReference("v"), mode: .exclusive).close()
+        }
+
         @Test("Processes that work with one directory at once lose nothing of each other")
         func twoProcesses() async throws {
             let provisioners = [try await test.provisioner(), try await test.provisioner()]

@@ -20,12 +20,18 @@ struct PoolCommand: ParsableCommand {
                 Example: sluice pool add shared 'sharedmountpoint:///mnt/ocfs2?deadline=30'
                 Example: sluice pool add ceph rbd://cloudstack@mon1,mon2,mon3/cloudstack --secret-file key
                 Example: sluice pool add ceph 'rbd://cloudstack@[2001:db8::1]:3300/cloudstack?data-pool=ec' --secret-file key
+                Example: sluice pool add array 'element://mvip?user=admin&ca=/etc/sluice/array.pem' --secret-file password
+                Example: sluice pool add box 'tgt://10.0.0.7:3260?directory=/srv/units'
                 """)
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "What the pool will be called.")
         var name: String
-        @Argument(help: "dir:///PATH, sharedmountpoint:///PATH or rbd://USER@MONITOR[,MONITOR…]/POOL.")
+        @Argument(
+            help: """
+                dir:///PATH, sharedmountpoint:///PATH, rbd://USER@MONITOR[,MONITOR…]/POOL, element://MVIP?user=NAME or \
+                tgt://HOST:PORT?directory=DIR.
+                """)
         var url: String
         @Option(
             name: .customLong("tag"), help: ArgumentHelp("A tag that volumes can ask for; repeat it.", valueName: "t"))

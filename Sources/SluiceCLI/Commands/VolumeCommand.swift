@@ -48,7 +48,8 @@ extension VolumeCommand {
             let elapsed = ContinuousClock.now - start
             return context.print(
                 details.json(elapsed: elapsed),
-                "created \(details.pool)/\(details.name), \(size.text), in \(Times.text(elapsed))")
+                "created \(details.pool)/\(details.name), \(ByteCount(details.virtualSize).text), in \(Times.text(elapsed))"
+            )
         }
 
         private func create(
@@ -160,7 +161,9 @@ extension VolumeCommand {
         func run(_ context: CommandContext) async throws -> ExitCode {
             let volume = try volume.withoutSnapshot("resize volume")
             try await context.host.resizeVolume(volume, to: size.bytes, allowShrink: shrink)
-            return try await context.printDetails(volume, "\(volume) has \(size.text)")
+            // Storage may round it up.
+            let details = try await context.host.volumeDetails(volume)
+            return context.print(details.json, "\(volume) has \(ByteCount(details.virtualSize).text)")
         }
     }
 
