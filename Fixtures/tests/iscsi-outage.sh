@@ -32,22 +32,24 @@ for pool in t e; do
     exports[$pool]=$served
     "$verifier" new --size $((64 << 20)) --state "$work/state-$pool"
     "$verifier" load --uri "$(uri "$work/$pool.sock")" --state "$work/state-$pool" --seed $((RANDOM + 1)) --depth 8 \
-        --seconds $((2 * rounds + 1)) >"$work/load-$pool.log" 2>&1 &
+        --seconds 300 --until "$work/enough" --progress "$work/progress-$pool" >"$work/load-$pool.log" 2>&1 &
     loads+=("$!")
 done
 children+=("${loads[@]}")
 before=$(sessions)
 [ "$before" -eq 2 ] && [ "$(connections)" -eq 2 ] || fail "$before sessions, $(connections) connections of two exports"
-# written: the load goes on: the export's process has written more than before.
-written() { awk '/^syscw/ { print $2 }' "/proc/${exports[$1]}/io"; }
-goes_on() { [ "$(written t)" -gt "$1" ] && [ "$(written e)" -gt "$2" ]; }
+# acknowledged POOL: how many writes were acknowledged up to now. goes_on T E: more than that.
+acknowledged() { cat "$work/progress-$1" 2>/dev/null || echo 0; }
+goes_on() { [ "$(acknowledged t)" -gt "$1" ] && [ "$(acknowledged e)" -gt "$2" ]; }
+wait_until 20 goes_on 0 0 || fail "the load does not begin"
 for ((round = 1; round <= rounds; round++)); do
     sleep "0.$((RANDOM % 10))"
     target one kill
     [ $((round % 2)) -eq 0 ] || sleep 0.5
     target one restart
-    wait_until 20 goes_on "$(($(written t) + 20))" "$(($(written e) + 20))" || fail "the load does not go on"
+    wait_until 20 goes_on "$(($(acknowledged t) + 20))" "$(($(acknowledged e) + 20))" || fail "the load does not go on"
 done
+touch "$work/enough"
 for load in "${loads[@]}"; do
     wait "$load" || fail "an error reached the client"
 done
@@ -97,7 +99,13 @@ for pool in t e; do
     benches[$pool]=$!
     children+=("$!")
 done
-wait_until 20 sees 4 || fail "the commands do not begin"
+# writing: nothing is empty any more.
+writing() {
+    [ -z "$(find "$work/one-units" "$work/array/state" \( -name 'unit-*.img' -o -name 'volume-*' \) -printf '%b\n' |
+        awk '$1 == 0')" ]
+}
+wait_until 20 writing || fail "the commands do not write"
+sees 4 || fail "$(sessions) sessions of two exports and two commands"
 target one kill
 killed=$EPOCHREALTIME
 since() { awk -v a="$killed" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }

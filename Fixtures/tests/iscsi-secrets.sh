@@ -22,6 +22,7 @@ done < <(find "$work/tgt-units" -type f -perm 600 -name '*secret*')
 start_array array tgt
 secrets+=("$(cat "$work/array/password")")
 works pool add e "$array_url" --secret-file "$work/array/password"
+works pool add f "$array_url&chap=mutual" --secret-file "$work/array/password"
 for direction in initiator target; do
     secrets+=("$(jq -r ".. | .${direction}Secret? // empty" "$work"/array/state/*.json | head -n 1)")
     [ "${#secrets[-1]}" -ge 12 ] || fail "the array has no $direction's secret for the pool"
@@ -40,8 +41,8 @@ works volume create p/empty --size 64M
 for command in "pool list" "pool info p" "template list p" "volume list p" "volume info p/vm" "volume map p/vm" \
     "volume xml p/vm" "volume qemu p/vm" "snapshot create p/vm@s" "snapshot list p/vm" "pool info e" \
     "bench m/empty --rw randwrite --count 10" "volume create e/disk --size 1G --min-iops 100 --max-iops 500" \
-    "volume info e/disk" "volume qemu e/disk" "volume xml e/disk" "snapshot create e/disk@s" \
-    "volume set-qos e/disk --min-iops 50 --max-iops 500"; do
+    "bench f/disk --rw randwrite --count 10" "volume info e/disk" "volume qemu e/disk" "volume xml e/disk" \
+    "snapshot create e/disk@s" "volume set-qos e/disk --min-iops 50 --max-iops 500"; do
     # shellcheck disable=SC2086
     works $command
     # shellcheck disable=SC2086
