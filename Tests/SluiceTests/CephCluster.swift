@@ -1,9 +1,8 @@
 #if RBD
     import Foundation
-    import IORuntime
     import Testing
 
-    /// A real cluster on this machine, as `Fixtures/ceph` makes it.
+    /// A real cluster on this machine, as `Fixtures/ceph start` describes it.
     struct CephCluster: Codable, Sendable {
         let confPath: String
         let adminKeyring: String
@@ -11,28 +10,8 @@
         let keyFile: String
         let pool: String
 
-        /// What `Fixtures/ceph start` prints, of a cluster that lives as long as this process.
-        static func start() throws -> CephCluster {
-            let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .deletingLastPathComponent().path
-            let process = Process()
-            process.executableURL = URL(filePath: "/usr/bin/python3")
-            process.arguments = [
-                root + "/Fixtures/ceph", "start", NSTemporaryDirectory() + "sluice-ceph-\(UUID().uuidString)",
-            ]
-            // The cluster ends when the other end of its standard input is gone.
-            let (input, output) = (Pipe(), Pipe())
-            (process.standardInput, process.standardOutput) = (input, output)
-            try process.run()
-            keptOpen.withLock { $0.append(input) }
-            var line = Data()
-            while !line.contains(UInt8(ascii: "\n")) {
-                let part = output.fileHandleForReading.availableData
-                try #require(!part.isEmpty, "the cluster does not start")
-                line += part
-            }
-            return try JSONDecoder().decode(CephCluster.self, from: line)
-        }
+        /// One that lives as long as this process.
+        static func start() throws -> CephCluster { try FixtureServer.start("ceph") }
 
         /// Ends at once what the cluster keeps for half a minute of clients that died with the image open. Nobody else
         /// may have it open.
@@ -47,8 +26,6 @@
             let command: String
             let arguments: [String]
         }
-
-        private static let keptOpen = Locked<[Pipe]>([])
 
         /// Whether an object is there, and not only listed because what deleted snapshots held of it is not cleared yet.
         func has(_ object: String) throws -> Bool {

@@ -35,39 +35,16 @@
         private static let madeOnTarget = Task { try await make(hasArray: false) }
         private static let madeOnArray = Task { try await make(hasArray: true) }
         private static let keptDirectories = Locked<[TemporaryDirectory]>([])
-        private static let keptOpen = Locked<[Pipe]>([])
 
         private static func make(hasArray: Bool) async throws -> ISCSISite {
             let directory = try TemporaryDirectory()
             keptDirectories.withLock { $0.append(directory) }
-            let (root, target) = (directory.path, try start())
+            let root = directory.path
+            let target: Target = try FixtureServer.start("iscsi")
             let array = hasArray ? try SimulatedArray.start(in: root + "/array", control: target.control) : nil
             let site = ISCSISite(target: target, array: array, root: root)
             try await site.prepare()
             return site
-        }
-
-        /// A target that lives as long as this process.
-        private static func start() throws -> Target {
-            let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-                .deletingLastPathComponent().path
-            let process = Process()
-            process.executableURL = URL(filePath: "/usr/bin/python3")
-            process.arguments = [
-                root + "/Fixtures/iscsi", "start", NSTemporaryDirectory() + "sluice-iscsi-\(UUID().uuidString)",
-            ]
-            // The target ends when the other end of its standard input is gone.
-            let (input, output) = (Pipe(), Pipe())
-            (process.standardInput, process.standardOutput) = (input, output)
-            try process.run()
-            keptOpen.withLock { $0.append(input) }
-            var line = Data()
-            while !line.contains(UInt8(ascii: "\n")) {
-                let part = output.fileHandleForReading.availableData
-                try #require(!part.isEmpty, "the target does not start")
-                line += part
-            }
-            return try JSONDecoder().decode(Target.self, from: line)
         }
 
         /// Where the bytes of units are.

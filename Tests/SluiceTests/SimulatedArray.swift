@@ -2,7 +2,6 @@
     import BlockStorage
     import ElementAPI
     import Foundation
-    import IORuntime
     import Testing
 
     /// A running `element-simulator`, whose volumes a tgtd serves, with something on it that is not Sluice's.
@@ -14,32 +13,21 @@
         /// The account of the pool, and the access group of its hosts.
         private static let account = "sluice"
         private static let group = "hosts"
-        private static let keptOpen = Locked<[Pipe]>([])
 
         /// One that lives as long as this process.
         static func start(in directory: String, control: String) throws -> SimulatedArray {
             try FileManager.default.createDirectory(atPath: directory + "/state", withIntermediateDirectories: true)
             try password.reveal { $0 }.write(toFile: directory + "/password", atomically: true, encoding: .utf8)
             let programs = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            let process = Process()
-            process.executableURL = URL(filePath: "/bin/sh")
             // The simulator ends when the other end of the shell's standard input is gone.
-            process.arguments = [
-                "-c", "\"$@\" & cat >/dev/null; kill -KILL $!", "sh",
-                programs.appending(path: "element-simulator").path, "--directory", directory + "/state",
-                "--http", "127.0.0.1:0", "--password-file", directory + "/password", "--tgt", control,
-                "--smallest-volume", "1048576", "--clone-seconds", "0",
-            ]
-            let (input, output) = (Pipe(), Pipe())
-            (process.standardInput, process.standardOutput) = (input, output)
-            try process.run()
-            keptOpen.withLock { $0.append(input) }
-            var line = Data()
-            while !line.contains(UInt8(ascii: "\n")) {
-                let part = output.fileHandleForReading.availableData
-                try #require(!part.isEmpty, "the simulator does not start")
-                line += part
-            }
+            let line = try FixtureServer.launch(
+                "/bin/sh",
+                [
+                    "-c", "\"$@\" & cat >/dev/null; kill -KILL $!", "sh",
+                    programs.appending(path: "element-simulator").path, "--directory", directory + "/state",
+                    "--http", "127.0.0.1:0", "--password-file", directory + "/password", "--tgt", control,
+                    "--smallest-volume", "1048576", "--clone-seconds", "0",
+                ])
             let address = try #require(
                 URL(string: String(decoding: line, as: UTF8.self).trimmingCharacters(in: .newlines)))
             return SimulatedArray(directory: directory, port: UInt16(try #require(address.port)))
