@@ -100,7 +100,8 @@ extension StoragePool {
 
     public func setProtected(_ protected: Bool, snapshot: String, of volume: String) async throws(StorageError) {
         throw StorageError(
-            .notSupported, "protect snapshot", at: "\(name)/\(volume)@\(snapshot)", why: "the storage protects no snapshots")
+            .notSupported, "protect snapshot", at: "\(name)/\(volume)@\(snapshot)",
+            why: "the storage protects no snapshots")
     }
 
     public func changedExtents(

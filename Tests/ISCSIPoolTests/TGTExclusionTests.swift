@@ -57,7 +57,7 @@
                 _ = try await second.openVolume(VolumeReference("v"), mode: .exclusive)
             }
             #expect(overtaking?.code == .busy)
-            #expect(overtaking?.why.contains("40 s are left") == true, "\(overtaking?.why ?? "")")
+            #expect(overtaking?.why.contains("40 s left") == true, "\(overtaking?.why ?? "")")
             #expect(try await first.findManaged("v", "test").mark?.holder == nil)
             try await second.openVolume(VolumeReference("v"), mode: .readOnly).close()
             // What one had alone nobody else comes back to.
