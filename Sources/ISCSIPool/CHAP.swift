@@ -74,7 +74,7 @@
                     bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(bitCount)))
                 }
             }
-            return bytes
+            return bytes.isEmpty ? nil : bytes
         }
     }
 #endif

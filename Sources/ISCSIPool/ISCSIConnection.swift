@@ -48,6 +48,8 @@
             let milliseconds = Int32(clamping: min(userTimeout, .seconds(1 << 20)).components.seconds * 1000)
             // A peer that vanishes is noticed, also while nothing is to be sent.
             set(SOL_SOCKET, SO_KEEPALIVE, 1)
+            set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30)
+            set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10)
             set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
         }
 

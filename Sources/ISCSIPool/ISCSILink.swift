@@ -31,6 +31,11 @@
         ) {
             (self.login, deadline, self.prepare, self.changed) = (login, login.deadline, prepare, changed)
             state = Locked(ISCSILinkState(session, limit: depth, isExclusive: isExclusive))
+            // Whoever asks first decides where the session is served; one that nobody asks is served all the same.
+            Task.detached(executorPreference: IOExecutorGroup.shared.next()) { [weak self] in
+                await IOExecutor.sleep(for: .seconds(1))
+                self?.change { $0.serveIdle() }
+            }
         }
 
         // MARK: - For those who ask
@@ -121,8 +126,11 @@
 
         /// Receives from the session, and makes another when it is lost, until the link is closed.
         private func run() async {
-            if let first = state.withLock({ $0.session }) { await receive(first) }
             var failures = 0
+            if let first = state.withLock({ $0.session }) {
+                await receive(first)
+                if state.withLock({ $0.wasLate }) { failures = 1 }
+            }
             while !state.withLock({ $0.isOver }) {
                 let needsReset = state.withLock { $0.needsReset }
                 do throws(StorageError) {
@@ -142,7 +150,8 @@
                     }
                     await receive(session)
                     // A target that takes sessions but no command is left alone as one that takes none.
-                    failures = state.withLock { $0.isProven } ? 0 : failures + 1
+                    // Nor is one by which something was late: the next portal has its turn.
+                    failures = state.withLock { $0.isProven && !$0.wasLate } ? 0 : failures + 1
                     if failures > 0 { await IOExecutor.sleep(for: login.backoff(after: failures)) }
                 } catch {
                     if error.code == .fenced { return change { $0.fence(error) } }

@@ -35,10 +35,12 @@
         private let isExclusive: Bool
         /// The unit has said something after which it must be looked at again, by a new session.
         private var mustLook = false
-        /// It has said, too, that it has no command of ours any more.
-        private var hasNoCommands = false
         /// The session there is, or was last, has done a command.
         private(set) var isProven = false
+        /// The session was ended because it left something unanswered: another portal may be better.
+        private(set) var wasLate = false
+        /// Nobody has asked for anything yet, but the target may.
+        private var isIdleServed = false
         /// Why no command was done since the last one was.
         var trouble: StorageError?
         /// The unit has said that its size or more has changed.
@@ -85,7 +87,7 @@
         /// What is needed since the last call.
         mutating func takeNeeds() -> Needs {
             var needs = Needs()
-            if !isDriven, hasCommands { (isDriven, needs.driver) = (true, true) }
+            if !isDriven, hasCommands || isIdleServed && session != nil { (isDriven, needs.driver) = (true, true) }
             if isPushDue, !isPushPlanned { (isPushPlanned, needs.push) = (true, true) }
             if !isSending, !isPushPlanned, let session, session.wantsToSend {
                 (isSending, needs.sender) = (true, session)
@@ -106,9 +108,12 @@
             isPushDue = true
         }
 
+        /// From now on the session is served also while there are no commands.
+        mutating func serveIdle() { isIdleServed = true }
+
         /// Takes a session over.
         mutating func begin(_ session: ISCSISession) {
-            (self.session, isSending, isProven) = (session, false, false)
+            (self.session, isSending, isProven, wasLate) = (session, false, false, false)
             sendWaiting()
         }
 
@@ -173,10 +178,9 @@
                     fence ?? StorageError(.fenced, "use volume", why: "another initiator has taken the unit over"))
             }
             if let fence { return command.finish(.fenced(fence)) }
-            if status.endsCommands { hasNoCommands = true }
             if status.remedy == .againAfterLook || isExclusive && status.changesReservations { mustLook = true }
             // One that was aborted may have been done before.
-            if status.code == SCSIStatus.taskAborted, !command.request.isRepeatable { return command.finish(.lost) }
+            if status.mayHaveBeenDone, !command.request.isRepeatable { return command.finish(.lost) }
             if status.remedy != .none, command.isCancelled { return command.finish(.cancelled) }
             if status.remedy == .none { return command.finish(.refused(status)) }
             if status.remedy == .againWithFewer { (limit, doneSinceFull) = (max(1, min(limit, inFlightCount)), 0) }
@@ -193,7 +197,7 @@
 
         /// A command whose session is lost: the target may have done it.
         private mutating func requeue(_ command: ISCSICommand) {
-            if command.request.isChange, !hasNoCommands { needsReset = true }
+            if command.request.isChange { needsReset = true }
             command.isUncertain = true
             if let fence { return command.finish(.fenced(fence)) }
             guard command.request.isRepeatable else { return command.finish(.lost) }
@@ -204,7 +208,7 @@
 
         /// Ends the session: the target has no command any more that counts, and no memory of one is used.
         mutating func lose() {
-            defer { (mustLook, hasNoCommands) = (false, false) }
+            defer { mustLook = false }
             guard let lost = session else { return }
             session = nil
             trouble = lost.objection ?? trouble ?? lost.failure(.connectionLost, "use session")
@@ -213,9 +217,12 @@
 
         /// Ends the wait for what is late or cancelled. True when there are no commands any more.
         mutating func expire(_ now: UInt64) -> Bool {
+            // A target that has nothing to do, and takes nothing, is as good as gone.
+            let isStuck = session?.commandCount == 0 && waiting.contains { $0.due <= now }
             waiting.removeAll { Self.isOver($0, now) }
             delayed.removeAll { Self.isOver($0, now) }
-            if session?.isLate(now) == true {
+            if isStuck || session?.isLate(now) == true {
+                wasLate = true
                 // What the target does not answer in time is taken back, and everything else sent again.
                 trouble =
                     trouble ?? StorageError(.timedOut, "use session", why: "the target has not answered a command")

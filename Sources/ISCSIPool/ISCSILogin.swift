@@ -54,8 +54,13 @@
                             try await prepare(session)
                             return session
                         case .redirected(let other):
-                            address = try await ISCSIAddress.resolve(other, resolver)
                             session.end()
+                            guard ISCSIAddress.parse(other) != nil else {
+                                throw StorageError(
+                                    .connectionLost, "log in", at: portal,
+                                    why: "the target redirects to what is no address")
+                            }
+                            address = try await ISCSIAddress.resolve(other, resolver)
                         }
                     } catch {
                         session.end()

@@ -17,6 +17,9 @@
         let sessionIdentifier: UInt64
         let isDiscovery: Bool
 
+        /// A list of targets is no secret, and the portal may have another's name.
+        private var needsProof: Bool { !isDiscovery && target.targetCredentials != nil }
+
         private enum Stage: UInt8 { case security = 0, operational = 1, fullFeature = 3 }
 
         /// Of one exchange: all answers but the last say that they are not done.
@@ -68,7 +71,6 @@
             _ credentials: ISCSITarget.Credentials, _ names: [UInt8]
         ) async throws(End) {
             // Whoever wants a proof does not offer to do without one.
-            let needsProof = target.targetCredentials != nil
             let offer = try await exchange(
                 .security, nil, names + ISCSIKeys.text(["AuthMethod": needsProof ? "CHAP" : "CHAP,None"]))
             let method = offer.keys["AuthMethod"] ?? "None"
@@ -90,7 +92,7 @@
                 "CHAP_N": credentials.user,
                 "CHAP_R": CHAP.text(try response(identifier, credentials.secret, bytes)),
             ])
-            guard let expected = target.targetCredentials else {
+            guard needsProof, let expected = target.targetCredentials else {
                 return try await finish(.security, .operational, keys)
             }
             let own = (identifier: UInt8.random(in: 0...255), bytes: (0..<32).map { _ in UInt8.random(in: 0...255) })
@@ -140,6 +142,7 @@
                 }
                 if let text = answer["InitialR2T"], text != "Yes" { throw failure("the target asks for no data") }
             }
+            if hasDigest, !digest { throw failure("the target agrees on what it was not offered") }
             if digest, !hasDigest {
                 throw failure("the target knows no checksum of headers (header-digest)", .notSupported)
             }
@@ -147,7 +150,10 @@
         }
 
         private static func byteCount(_ text: String, atMost largest: Int) throws(End) -> Int {
-            guard let count = Int(text), count >= 512, count < 1 << 24 else {
+            let isHexadecimal = text.lowercased().hasPrefix("0x")
+            guard let count = isHexadecimal ? Int(text.dropFirst(2), radix: 16) : Int(text), count >= 512,
+                count < 1 << 24
+            else {
                 throw .failed(StorageError(.connectionLost, "log in", why: "the target takes no data"))
             }
             return min(count, largest)
@@ -178,13 +184,13 @@
                 let answer = try await send(stage, data.isEmpty ? next : nil, keys)
                 let packet = answer.packet
                 data += answer.data
+                try check(packet, data)
                 let isWhole = !packet.isContinued
-                let answered = isWhole || packet.code != 0 ? try self.keys(data) : nil
-                try check(packet, answered)
+                let answered = isWhole ? try self.keys(of: data) : nil
                 guard packet.stage == stage.rawValue,
                     !packet.isTransit || isWhole && packet.nextStage == next?.rawValue
                 else {
-                    throw target.targetCredentials != nil && stage == .security
+                    throw needsProof && stage == .security
                         ? noProof : failure("the target leaves the order of a login")
                 }
                 if let answered {
@@ -199,7 +205,7 @@
             throw failure("the target's answer is too long")
         }
 
-        private func keys(_ data: [UInt8]) throws(End) -> ISCSIKeys {
+        private func keys(of data: [UInt8]) throws(End) -> ISCSIKeys {
             do throws(StorageError) { return try ISCSIKeys(data) } catch { throw .failed(error) }
         }
 
@@ -219,11 +225,11 @@
         }
 
         /// What the target says of the login (RFC 7143, 11.13.5).
-        private func check(_ packet: ISCSIPacket, _ keys: ISCSIKeys?) throws(End) {
+        private func check(_ packet: ISCSIPacket, _ data: [UInt8]) throws(End) {
             switch packet.code {
             case 0: return
             case 0x0100..<0x0200:
-                guard let address = keys?["TargetAddress"] else {
+                guard let address = try keys(of: data)["TargetAddress"] else {
                     throw failure("the target is elsewhere, and does not say where")
                 }
                 throw .redirected(address)

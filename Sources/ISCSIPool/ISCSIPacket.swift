@@ -21,6 +21,8 @@
         let hasAdditionalHeader: Bool
         /// Of what follows the header, without its padding.
         let dataByteCount: Int
+        /// The unit that a ping or a request for data is about, which its answer names again.
+        let unit: UInt64
         /// Of the request that it answers.
         let tag: UInt32
         /// By which the target knows what it wants an answer to.
@@ -46,6 +48,7 @@
             let lengths = bytes.loadBigEndian(UInt32.self, at: 4)
             hasAdditionalHeader = lengths >> 24 != 0
             dataByteCount = Int(lengths & 0xff_ffff)
+            unit = bytes.loadBigEndian(UInt64.self, at: 8)
             tag = bytes.loadBigEndian(UInt32.self, at: 16)
             targetTag = bytes.loadBigEndian(UInt32.self, at: 20)
             statusNumber = bytes.loadBigEndian(UInt32.self, at: 24)
@@ -103,6 +106,9 @@
 
         /// The unit, as REPORT LUNS writes it.
         mutating func put(unit: UInt16) { put(unit, at: 8) }
+
+        /// The unit that a target's packet names.
+        mutating func put(unitOf packet: ISCSIPacket) { put(packet.unit, at: 8) }
 
         mutating func put(block: InlineArray<16, UInt8>) {
             unsafe put(block.span.bytes.loadBigEndian(UInt64.self, at: 0), at: 32)

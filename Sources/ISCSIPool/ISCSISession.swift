@@ -38,7 +38,8 @@
 
         private var requestNumber: UInt32 = 1
         private var lastTakenNumber: UInt32 = 1
-        private var expectedStatusNumber: UInt32 = 0
+        /// Nil until the first answer, which may have any.
+        private var expectedStatusNumber: UInt32?
         private var nextTag: UInt32 = 0
 
         // MARK: - What is outstanding
@@ -66,6 +67,8 @@
 
         /// Commands that have places; other requests have the place behind.
         private static let largestCommandCount = 0xffff
+        /// Of every request that is no command: the parts of a login, or of a list, have one and the same.
+        private static let requestTag: UInt32 = 0xffff
         /// Pings that may wait for their answers to be sent.
         private static let largestPingCount = 256
         /// Of everything but a command's data; it must come as a whole. Targets that know of no agreement send 8 KiB.
@@ -138,7 +141,7 @@
         private func queue(_ header: inout ISCSIRequest) {
             let isImmediate = header.bytes[0] & 0x40 != 0
             header.put(requestNumber, at: 24)
-            header.put(expectedStatusNumber, at: 28)
+            header.put(expectedStatusNumber ?? 0, at: 28)
             if !isImmediate { requestNumber &+= 1 }
             connection.queue(header, hasDigest: hasDigest)
         }
@@ -150,7 +153,7 @@
         ) async throws(StorageError) -> Reply {
             guard !isEnded else { throw failure(.connectionLost, what) }
             var request = request
-            let tag = newTag(Self.largestCommandCount)
+            let tag = Self.requestTag
             request.put(tag, at: 16)
             queue(&request)
             connection.queue(data)
@@ -166,6 +169,8 @@
         /// Sends and receives until `isDone`.
         func drive(_ what: String, until isDone: () -> Bool) async throws(StorageError) {
             while !isDone() {
+                // A target that always has something to say keeps nobody here.
+                if Task.isCancelled { throw StorageError(.cancelled, what) }
                 var isAlive = send() && receive()
                 if isAlive, !isDone() {
                     do throws(SystemError) {
@@ -185,7 +190,7 @@
         func logOut() async throws(StorageError) {
             guard !isEnded else { return }
             var request = ISCSIRequest(.logout, flags: 0x80, isImmediate: true)
-            request.put(newTag(Self.largestCommandCount), at: 16)
+            request.put(Self.requestTag, at: 16)
             queue(&request)
             do throws(SystemError) {
                 while send(), wantsToSend { _ = try await IOExecutor.ready(descriptor, for: POLLOUT) }
@@ -283,7 +288,9 @@
         }
 
         private func note(_ packet: ISCSIPacket) {
-            if packet.isAnswer, Int32(bitPattern: packet.statusNumber &- expectedStatusNumber) >= 0 {
+            if packet.isAnswer,
+                expectedStatusNumber.map({ Int32(bitPattern: packet.statusNumber &- $0) >= 0 }) != false
+            {
                 expectedStatusNumber = packet.statusNumber &+ 1
             }
             if Int32(bitPattern: packet.lastTakenNumber &- lastTakenNumber) > 0 {
@@ -321,7 +328,7 @@
             case .ping? where awaited?.kind != .login: try take(ping: packet)
             case let kind? where awaited.map { $0.kind == kind && $0.tag == packet.tag && reply == nil } == true:
                 reply = Reply(packet: packet, data: unsafe data.withUnsafeBytes { unsafe Array($0) })
-            case .message? where awaited == nil:
+            case .message? where awaited?.kind != .login:
                 // What a target says of itself (RFC 7143, 11.9.1): after all of these the session ends anyway.
                 if (1...4).contains(packet.code >> 8) { throw broken("the target ends the session") }
             case .response? where awaited == nil:
@@ -342,7 +349,7 @@
             pingCount += 1
             guard pingCount <= Self.largestPingCount else { throw broken("the target pings, and takes no answers") }
             var header = ISCSIRequest(.ping, flags: 0x80, isImmediate: true)
-            header.put(unit: lun)
+            header.put(unitOf: packet)
             header.put(ISCSIPacket.noTag, at: 16)
             header.put(packet.targetTag, at: 20)
             queue(&header)
@@ -356,21 +363,21 @@
             command.transferred += packet.dataByteCount
         }
 
-        /// Data is asked for in order, too, and only what the command has.
+        /// Data is asked for in order, too, only what the command has, and no more before that is sent.
         private func send(_ packet: ISCSIPacket) throws(StorageError) {
             let command = try command(packet)
-            guard command.request.direction == .toTarget, packet.count > 0, packet.offset >= command.transferred,
-                packet.offset <= command.request.byteCount, packet.count <= command.request.byteCount - packet.offset
+            guard command.request.direction == .toTarget, command.unsentCount == 0, packet.count > 0,
+                packet.offset == command.transferred, packet.count <= command.request.byteCount - packet.offset
             else { throw broken("the target asks for other data than there is") }
             let end = packet.offset + packet.count
             var number: UInt32 = 0
             for offset in stride(from: packet.offset, to: end, by: largestDataByteCount) {
                 let count = min(largestDataByteCount, end - offset)
                 var header = ISCSIRequest(.data, flags: offset + count == end ? 0x80 : 0, dataByteCount: count)
-                header.put(unit: lun)
+                header.put(unitOf: packet)
                 header.put(command.tag, at: 16)
                 header.put(packet.targetTag, at: 20)
-                header.put(expectedStatusNumber, at: 28)
+                header.put(expectedStatusNumber ?? 0, at: 28)
                 header.put(number, at: 36)
                 header.put(UInt32(offset), at: 40)
                 connection.queue(header, hasDigest: hasDigest)
@@ -394,18 +401,17 @@
 
         private func outcome(of command: ISCSICommand, _ packet: ISCSIPacket, _ sense: RawSpan) -> ISCSICommand.Outcome
         {
-            var missing = packet.missingByteCount
             // Whatever the target says of it.
-            if command.request.direction == .fromTarget {
-                missing = max(missing, command.request.byteCount - command.transferred)
-            }
+            let missing = max(packet.missingByteCount, command.request.byteCount - command.transferred)
             // The target has not taken the command, or not to its end.
             if packet.kind == .response, packet.response != 0 { return .lost }
             if packet.status == SCSIStatus.good { return .good(missing: missing) }
             guard packet.status == SCSIStatus.checkCondition else { return .refused(SCSIStatus(code: packet.status)) }
             // It begins with its length.
-            let refusal = SCSIStatus(sense: sense.extracting(droppingFirst: min(2, sense.byteCount)))
-            return sense.byteCount > 4 && refusal.isGood ? .good(missing: missing) : .refused(refusal)
+            let length = sense.byteCount < 2 ? 0 : Int(sense.loadBigEndian(UInt16.self, at: 0))
+            let refusal = SCSIStatus(
+                sense: sense.extracting(droppingFirst: min(2, sense.byteCount)).extracting(first: length))
+            return refusal.isGood ? .good(missing: missing) : .refused(refusal)
         }
 
         /// Calls `body` with each command that came back. Those that come back as lost say that the session is.

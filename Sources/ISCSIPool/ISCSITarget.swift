@@ -54,6 +54,10 @@
             if targetCredentials != nil, credentials == nil {
                 throw reject("a target proves itself only to an initiator that does")
             }
+            if let credentials, let targetCredentials, credentials.secret == targetCredentials.secret {
+                // Else whoever has heard one proof could give the other (RFC 7143, 9.2.1).
+                throw reject("the initiator and the target must have different secrets")
+            }
             for (credentials, shortest) in [(credentials, 1), (targetCredentials, 0)] {
                 guard let credentials else { continue }
                 let secretByteCount = credentials.secret.reveal { $0.utf8.contains(0) ? 0 : $0.utf8.count }

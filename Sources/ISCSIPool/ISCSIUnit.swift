@@ -13,8 +13,6 @@
         /// What tells this unit from any other: vital product data, page 83h. Empty where it has none.
         let identity: [UInt8]
 
-        private static let identityPage: UInt8 = 0x83
-
         /// Finds the unit and asks it for everything. Throws `notFound` where the target has no disk of that number.
         ///
         /// Arrays that give every volume a target of its own write `/0` for its one unit, whatever its number: where
@@ -45,7 +43,7 @@
             return ISCSIUnit(
                 number: number, capacity: capacity, limits: SCSILimits(limits.rawBytes),
                 provisioning: SCSIProvisioning(provisioning.rawBytes), modes: SCSIModes(modes.rawBytes),
-                identity: try await session.askOptional(.inquiry(page: identityPage, byteCount: 1024)))
+                identity: try await session.identity())
         }
 
         /// Finds the unit again in a later session. Throws `notFound` where another has taken its place, or may have:
@@ -53,9 +51,7 @@
         func recognize(_ session: ISCSISession, _ path: ISCSIPath) async throws(StorageError) {
             session.lun = number
             try await session.becomeReady()
-            guard try await session.isDisk(number), !identity.isEmpty,
-                try await session.askOptional(.inquiry(page: Self.identityPage, byteCount: 1024)) == identity
-            else {
+            guard try await session.isDisk(number), !identity.isEmpty, try await session.identity() == identity else {
                 throw StorageError(
                     .notFound, "use volume", at: "\(path)", why: "another unit has taken its place, or none")
             }
@@ -142,6 +138,12 @@
             lun = unit
             let inquiry = try await ask(.inquiry(byteCount: 96))
             return SCSIInquiry.isDisk(inquiry.rawBytes)
+        }
+
+        /// The unit's own designators.
+        fileprivate func identity() async throws(StorageError) -> [UInt8] {
+            let page = try await askOptional(.inquiry(page: SCSIIdentity.page, byteCount: 1024))
+            return SCSIIdentity.designators(page.rawBytes)
         }
 
         /// Lets the unit say all that it has to say to a new session.

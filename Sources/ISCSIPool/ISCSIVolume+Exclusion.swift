@@ -34,7 +34,7 @@
                 unsafe command.add(expected.pinned)
                 unsafe command.add(bytes.pinned)
                 switch await link.perform(command) {
-                case .good: return true
+                case .good(missing: 0): return true
                 case .refused(let status) where status.isMiscompare: return false
                 case .lost:
                     // The next session ends what the lost one has left before this is read.
@@ -48,7 +48,7 @@
                         why: "the connection was lost, and the blocks hold neither: it may have been done")
                 case let outcome:
                     if let error = failure(outcome, what) { throw error }
-                    return true
+                    throw StorageError(.internalError, what, at: stack)
                 }
             }
         }

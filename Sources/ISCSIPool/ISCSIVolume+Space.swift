@@ -20,8 +20,9 @@
                 let list = SCSIUnmapList.bytes(
                     part.lowerBound / self.blockSize,
                     count: UInt32((part.upperBound - part.lowerBound) / self.blockSize))
+                // tgt says of the list of UNMAP that it has not taken it.
                 try await self.perform(
-                    .unmap(byteCount: SCSIUnmapList.byteCount), sending: list.rawBytes, "discard")
+                    .unmap(byteCount: SCSIUnmapList.byteCount), sending: list.rawBytes, mayBeShort: true, "discard")
             }
         }
 
@@ -127,12 +128,15 @@
         }
 
         private func perform(
-            _ request: SCSICommand, sending bytes: RawSpan, _ what: String
+            _ request: SCSICommand, sending bytes: RawSpan, mayBeShort: Bool = false, _ what: String
         ) async throws(StorageError) {
             let command = link.command(request)
             unsafe command.add(bytes.pinned)
-            // tgt says of the list of UNMAP that it has not taken it.
-            _ = try await perform(mayBeShort: command, what)
+            if mayBeShort {
+                _ = try await perform(mayBeShort: command, what)
+            } else {
+                try await perform(command, what)
+            }
         }
 
         private func forEachPart(

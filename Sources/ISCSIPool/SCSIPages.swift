@@ -160,4 +160,27 @@
             self.runs = runs
         }
     }
+
+    /// What tells a unit from any other (SPC-4, 7.8.5: vital product data, page 83h).
+    enum SCSIIdentity {
+        static let page: UInt8 = 0x83
+
+        /// The designators of the unit itself: those of the port and the target differ by the way that leads there.
+        /// Empty where there are none.
+        static func designators(_ bytes: RawSpan) -> [UInt8] {
+            guard bytes.byteCount >= 4, bytes.loadBigEndian(UInt8.self, at: 1) == page else { return [] }
+            let end = min(bytes.byteCount, 4 + Int(bytes.loadBigEndian(UInt16.self, at: 2)))
+            var designators: [UInt8] = []
+            var offset = 4
+            while offset + 4 <= end {
+                let next = offset + 4 + Int(bytes.loadBigEndian(UInt8.self, at: offset + 3))
+                guard next <= end else { break }
+                if bytes.loadBigEndian(UInt8.self, at: offset + 1) & 0x30 == 0 {
+                    for index in offset..<next { designators.append(bytes.loadBigEndian(UInt8.self, at: index)) }
+                }
+                offset = next
+            }
+            return designators
+        }
+    }
 #endif

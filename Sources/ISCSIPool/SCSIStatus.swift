@@ -22,6 +22,8 @@
             func byte(_ offset: Int) -> UInt8 {
                 offset < sense.byteCount ? sense.loadBigEndian(UInt8.self, at: offset) : 0
             }
+            // What has another format, or less than any has, says nothing.
+            guard (0x70...0x73).contains(byte(0) & 0x7f), sense.byteCount >= 8 else { return }
             let (keyOffset, additionalOffset) = byte(0) & 0x7f < 0x72 ? (2, 12) : (1, 2)
             key = byte(keyOffset) & 0x0f
             isDeferred = [0x71, 0x73].contains(byte(0) & 0x7f)
@@ -77,9 +79,12 @@
         /// The unit says that something about it has changed.
         var isUnitAttention: Bool { code == Self.checkCondition && key == Key.unitAttention && !isDeferred }
 
-        /// The command was done: the sense says nothing, or how an error was overcome.
-        var isGood: Bool {
-            code == Self.checkCondition && !isDeferred && (key == Key.none && additional == 0 || key == Key.recovered)
+        /// The command was done: the sense says how an error was overcome.
+        var isGood: Bool { code == Self.checkCondition && !isDeferred && key == Key.recovered }
+
+        /// Whether a command that ended so may have been done before.
+        var mayHaveBeenDone: Bool {
+            code == Self.taskAborted || code == Self.checkCondition && key == Key.abortedCommand
         }
 
         /// The unit was reset, or another initiator has ended its commands: none of ours is left.
