@@ -33,7 +33,7 @@
                     Glibc.kill(getpid(), SIGKILL)
                 }
                 if FileManager.default.fileExists(atPath: done) { break }
-                if point % 3 == 0 {
+                if point % 5 == 0 {
                     recoveryKills += 1
                     await #expect(processExitsWith: .signal(SIGKILL)) {
                         [site = site as RBDSite, point = point as Int] in
