@@ -36,6 +36,13 @@ start_array() {
     array_url=$(sed -n 's|^https://\([^/]*\)/.*|element://\1|p' "$directory/addresses" | head -n 1)
     array_url+="?user=admin&svip=$portal&ca=$directory/cert.pem&initiator=iqn.2026-01.org.example:host"
 }
+# start_pools TARGET ARRAY: both, with a pool t of the target's units and a pool e of the array's volumes.
+start_pools() {
+    start_target "$1"
+    start_array "$2" "$1"
+    sluice pool add t "$(target_url "$1")" >/dev/null
+    sluice pool add e "$array_url" --secret-file "$work/$2/password" >/dev/null
+}
 # The simulator as it was built: for the scripts' configuration, or for testing. It is built where it is not.
 find_simulator() {
     local choice

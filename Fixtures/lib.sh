@@ -153,3 +153,10 @@ boot_volume() {
     boot_guest "$log" "$kernel_arguments" "${arguments[@]}" \
         -device "virtio-blk-pci,drive=$(jq -r .nodeName <<<"$description")"
 }
+# undisturbed WHAT FILE SECONDS: the slowest request that fio has written to the file took less than that.
+undisturbed() {
+    local slowest
+    slowest=$(jq '[.jobs[0].read.clat_ns.max, .jobs[0].write.clat_ns.max] | max / 1e9' "$2")
+    awk -v s="$slowest" -v limit="$3" 'BEGIN { exit !(s < limit) }' || fail "$1: a request took $slowest s"
+    echo "  $1: no error, slowest request $(awk -v s="$slowest" 'BEGIN { printf "%.2f", s }') s"
+}

@@ -5,10 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/../iscsi.sh"
 
-start_target tgt
-start_array array tgt
-sluice pool add t "$(target_url tgt)" >/dev/null
-sluice pool add e "$array_url" --secret-file "$work/array/password" >/dev/null
+start_pools tgt array
 declare -A suites=()
 for pool in t e; do
     "$sluice_binary" conformance "$pool" >"$work/conformance-$pool.log" &

@@ -5,10 +5,7 @@ set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 source "$(dirname "$0")/../iscsi.sh"
 
-start_target tgt
-start_array array tgt
-sluice pool add t "$(target_url tgt)" >/dev/null
-sluice pool add e "$array_url" --secret-file "$work/array/password" >/dev/null
+start_pools tgt array
 SLUICE_HOME=$work/second sluice pool add t "$(target_url tgt second)&deadline=2" >/dev/null
 SLUICE_HOME=$work/second sluice pool add e "${array_url/example:host/example:second}&deadline=2" \
     --secret-file "$work/array/password" >/dev/null

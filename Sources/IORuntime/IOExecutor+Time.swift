@@ -33,7 +33,6 @@ extension IOExecutor {
             truncatingIfNeeded: try await perform(unsafe IORequest(.poll, descriptor, flags: events))
                 .checked("poll"))
     }
-
 }
 
 /// A time at a fixed address.

@@ -12,7 +12,6 @@
         // Sound: its session's alone. Memory that waits to be sent stays in place until its command is handed over,
         // before which it was sent, or the connection has ended.
         let socket: Socket
-        private var isEnded = false
 
         // MARK: - To be sent
 
@@ -59,10 +58,8 @@
                 socket.descriptor.rawValue, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
         }
 
-        /// Closes both directions, and forgets all memory.
+        /// Closes both directions, and forgets all memory. Nothing but a `wait` that is under way may follow.
         func end() {
-            if isEnded { return }
-            isEnded = true
             socket.shutDown()
             (own, pieces, next, sentOfNext) = ([], [], 0, 0)
         }
@@ -197,7 +194,7 @@
         }
 
         func add(_ count: Int) -> Receipt {
-            if isEnded || count == 0 { return .lost }
+            if count == 0 { return .lost }
             held = held.lowerBound..<held.upperBound + count
             return held.upperBound == Self.capacity ? .more : .all
         }
@@ -216,7 +213,6 @@
         /// Receives what there is and room for: to the memory of `range` of a command first. `more` may be there where
         /// all room was used. `body` gets how many bytes came to the command's memory.
         func receive(_ range: Range<Int>, of command: ISCSICommand?, _ body: (Int) -> Void) -> Receipt {
-            if isEnded { return .lost }
             let room = unsafe makeRoom()
             var count = 0
             var space = room.count

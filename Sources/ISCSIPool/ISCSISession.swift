@@ -49,12 +49,12 @@
             let packet: ISCSIPacket
             let data: [UInt8]
         }
-        private var awaited: (kind: ISCSIPacket.Kind, tag: UInt32)?
+        private var awaited: ISCSIPacket.Kind?
         private var reply: Reply?
         /// The commands that the target has, at the places that their tags say.
         private var commands: [ISCSICommand?] = []
         private var freePlaces: [Int] = []
-        private(set) var commandCount = 0
+        var commandCount: Int { commands.count - freePlaces.count }
         /// Commands that have ended since the last look.
         private var returned: [ISCSICommand] = []
         /// The command that data is on its way to, what is to come of it, and whether the command ends with it.
@@ -116,7 +116,6 @@
             commands[place] = command
             command.tag = newTag(place)
             command.number = requestNumber
-            commandCount += 1
             // No data follows unasked; any order will do.
             var header = ISCSIRequest(.command, flags: 0x80 | direction | 0x01, dataByteCount: dataByteCount)
             header.put(unit: unit ?? lun)
@@ -153,13 +152,12 @@
         ) async throws(StorageError) -> Reply {
             guard !isEnded else { throw failure(.connectionLost, what) }
             var request = request
-            let tag = Self.requestTag
-            request.put(tag, at: 16)
+            request.put(Self.requestTag, at: 16)
             queue(&request)
             connection.queue(data)
             connection.queue(repeatElement(0, count: (4 - data.count % 4) % 4))
             reply = nil
-            awaited = (kind, tag)
+            awaited = kind
             defer { awaited = nil }
             try await drive(what) { reply != nil }
             guard let reply else { throw failure(.connectionLost, what) }
@@ -171,18 +169,16 @@
             while !isDone() {
                 // A target that always has something to say keeps nobody here.
                 if Task.isCancelled { throw StorageError(.cancelled, what) }
-                var isAlive = send() && receive()
-                if isAlive, !isDone() {
-                    do throws(SystemError) {
-                        _ = try await IOExecutor.ready(descriptor, for: POLLIN | (wantsToSend ? POLLOUT : 0))
-                    } catch {
-                        throw StorageError(error, what)
-                    }
-                    continue
-                }
+                let isAlive = send() && receive()
                 takeReturned { command in command.finish(command.outcome ?? .lost) }
-                isAlive = isAlive || isDone()
-                if !isAlive { throw failure(.connectionLost, what) }
+                // What the target sent before it ended the connection counts.
+                if isDone() { return }
+                guard isAlive else { throw failure(.connectionLost, what) }
+                do throws(SystemError) {
+                    _ = try await IOExecutor.ready(descriptor, for: POLLIN | (wantsToSend ? POLLOUT : 0))
+                } catch {
+                    throw StorageError(error, what)
+                }
             }
         }
 
@@ -226,7 +222,7 @@
                     let receipt = connection.receive(end - incomingRest..<end, of: incoming) { incomingRest -= $0 }
                     if receipt == .lost { return false }
                     try process()
-                    if receipt == .all || awaited?.kind == .login && reply != nil { break }
+                    if receipt == .all || awaited == .login && reply != nil { break }
                 }
                 return true
             } catch {
@@ -238,7 +234,7 @@
         /// Takes every packet that has come.
         private func process() throws(StorageError) {
             // What follows a login's answer may look different from what came before.
-            while !(awaited?.kind == .login && reply != nil) {
+            while !(awaited == .login && reply != nil) {
                 if let incoming {
                     guard takeData(of: incoming) else { return }
                     self.incoming = nil
@@ -325,10 +321,10 @@
         /// While an answer is awaited only that may come, and pings.
         private func take(_ packet: ISCSIPacket, _ data: RawSpan) throws(StorageError) {
             switch packet.kind {
-            case .ping? where awaited?.kind != .login: try take(ping: packet)
-            case let kind? where awaited.map { $0.kind == kind && $0.tag == packet.tag && reply == nil } == true:
+            case .ping? where awaited != .login: try take(ping: packet)
+            case let kind? where awaited == kind && packet.tag == Self.requestTag && reply == nil:
                 reply = Reply(packet: packet, data: unsafe data.withUnsafeBytes { unsafe Array($0) })
-            case .message? where awaited?.kind != .login:
+            case .message? where awaited != .login:
                 // What a target says of itself (RFC 7143, 11.9.1): after all of these the session ends anyway.
                 if (1...4).contains(packet.code >> 8) { throw broken("the target ends the session") }
             case .response? where awaited == nil:
@@ -392,7 +388,6 @@
             let place = Int(command.tag & 0xffff)
             commands[place] = nil
             freePlaces.append(place)
-            commandCount -= 1
             let outcome = outcome(of: command, packet, sense)
             if case .refused(let status) = outcome, status.isDeferred { lateFailure.withLock { $0 = $0 ?? status } }
             command.end(outcome)
@@ -436,7 +431,7 @@
             let taken = commands.compactMap(\.self).sorted {
                 Int32(bitPattern: $0.number &- requestNumber) < Int32(bitPattern: $1.number &- requestNumber)
             }
-            (commands, freePlaces, commandCount, incoming) = ([], [], 0, nil)
+            (commands, freePlaces, incoming) = ([], [], nil)
             return taken
         }
 

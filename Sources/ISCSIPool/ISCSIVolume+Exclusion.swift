@@ -28,7 +28,6 @@
             }
             let due = link.deadline.due
             while true {
-                if Task.isCancelled { throw StorageError(.cancelled, what, at: stack) }
                 let command = ISCSICommand(
                     .compareAndWrite(offset / blockSize, count: blockCount, byteCount: 2 * bytes.byteCount), due: due)
                 unsafe command.add(expected.pinned)

@@ -88,7 +88,7 @@
         }
 
         /// The unit was reset, or another initiator has ended its commands: none of ours is left.
-        var endsCommands: Bool { isUnitAttention && (additional >> 8 == 0x29 || additional == 0x2f00) }
+        private var endsCommands: Bool { isUnitAttention && (additional >> 8 == 0x29 || additional == 0x2f00) }
 
         /// The number may belong to another unit by now.
         private var mayBeAnother: Bool { isUnitAttention && [0x3f03, 0x3f0e].contains(additional) }

@@ -244,6 +244,22 @@
         }
     }
 
+    /// Counts what a fake target is asked.
+    final class Counter: Sendable {
+        private let count = Locked(0)
+
+        /// How many have been counted.
+        var value: Int { count.withLock { $0 } }
+
+        /// How many have been counted before.
+        func next() -> Int {
+            count.withLock { count in
+                defer { count += 1 }
+                return count
+            }
+        }
+    }
+
     /// The reservations of a fake target, of any number of portals.
     final class ReservingTarget: Sendable {
         private let keys = Locked<[[UInt8]]>([])

@@ -8,19 +8,6 @@
 
     @Suite("A volume whose target answers oddly")
     struct FakeTargetTests {
-        /// Counts what is asked.
-        private final class Counter: Sendable {
-            private let count = Locked(0)
-
-            /// How many have been counted before.
-            func next() -> Int {
-                count.withLock { count in
-                    defer { count += 1 }
-                    return count
-                }
-            }
-        }
-
         @Test("works with the disk that the other tests change")
         func usual() async throws {
             let target = try await FakeTarget { _ in .asUsual }

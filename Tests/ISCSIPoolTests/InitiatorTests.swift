@@ -8,16 +8,6 @@
 
     @Suite("An initiator that believes nothing")
     struct InitiatorTests {
-        private final class Counter: Sendable {
-            private let count = Locked(0)
-            func next() -> Int {
-                count.withLock { count in
-                    defer { count += 1 }; return count
-                }
-            }
-            var value: Int { count.withLock { $0 } }
-        }
-
         private static func number(_ request: FakeTarget.Request, _ offset: Int) -> UInt32 {
             request.header[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) }
         }
