@@ -97,31 +97,14 @@
                 socket, at: "\(address)", userTimeout: max(deadline.limit / 2, .seconds(1)), lateFailure: lateFailure)
         }
 
-        /// Runs `body` for at most `limit`; then, or when the task is cancelled, its waits end.
+        /// Runs `body` for at most `limit`; errors name the portal.
         private func bounded<Result: Sendable>(
             _ limit: Duration, _ portal: String,
             _ body: @escaping @Sendable () async throws(StorageError) -> Result
         ) async throws(StorageError) -> Result {
-            // Never on the threads that others may block.
-            let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
-            let work = Task(executorPreference: executor) { () async -> Swift.Result<Result, StorageError> in
-                do throws(StorageError) { return .success(try await body()) } catch { return .failure(error) }
-            }
-            let timer = Task(executorPreference: executor) {
-                await IOExecutor.sleep(for: limit)
-                work.cancel()
-            }
-            let result = await withTaskCancellationHandler {
-                await work.value
-            } onCancel: {
-                work.cancel()
-            }
-            timer.cancel()
-            if case .failure(let error) = result, error.code == .cancelled, !Task.isCancelled {
-                throw StorageError(.timedOut, "log in", at: portal, why: "the target does not answer")
-            }
+            let late = StorageError(.timedOut, "log in", at: portal, why: "the target does not answer")
             do throws(StorageError) {
-                return try result.get()
+                return try await within(limit, or: late, body)
             } catch {
                 throw StorageError(error.code, error.what, at: portal, why: error.why)
             }

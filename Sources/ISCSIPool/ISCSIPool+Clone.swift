@@ -87,36 +87,7 @@
             let late = StorageError(
                 .busy, "copy volume", at: writer.stack,
                 why: "it is in use, and its writes would have to wait for the copy for more than \(limit)")
-            return try await Self.within(limit, or: late) { () async throws(StorageError) in try await body(true) }
-        }
-
-        /// Runs `body`, and cancels it after a time. Throws `late` where it ends for that.
-        static func within<Result: Sendable>(
-            _ limit: Duration, or late: StorageError,
-            _ body: @escaping @Sendable () async throws(StorageError) -> Result
-        ) async throws(StorageError) -> Result {
-            typealias Outcome = Swift.Result<Result, StorageError>
-            let outcome = await withTaskGroup(of: Outcome?.self, returning: Outcome.self) { group in
-                group.addTask {
-                    do throws(StorageError) { return .success(try await body()) } catch { return .failure(error) }
-                }
-                group.addTask {
-                    await IOExecutor.sleep(for: limit)
-                    return nil
-                }
-                var isLate = false
-                for await ended in group {
-                    defer { group.cancelAll() }
-                    guard let ended else {
-                        isLate = !Task.isCancelled
-                        continue
-                    }
-                    if case .failure(let error) = ended, error.code == .cancelled, isLate { return .failure(late) }
-                    return ended
-                }
-                return .failure(late)
-            }
-            return try outcome.get()
+            return try await within(limit, or: late) { () async throws(StorageError) in try await body(true) }
         }
 
         /// The volumes that were cloned from a unit, or from one of its snapshots, and are not flattened: by the names

@@ -85,29 +85,14 @@
         private static func connect(to portal: HostAndPort, within limit: Duration) async throws(StorageError) {
             let address = Socket.Address.tcp(host: portal.host, port: portal.port ?? ISCSILocation.usualPort)
             let what = "connect to the portal"
-            let work = Task { () async -> SystemError? in
+            let late = StorageError(.timedOut, what, at: "\(portal)", why: "nobody answers within \(limit)")
+            try await within(limit, or: late) { () async throws(StorageError) in
                 do throws(SystemError) {
                     try await Socket.connect(to: address).close()
-                    return nil
                 } catch {
-                    return error
+                    throw StorageError(error, what, at: "\(portal)")
                 }
             }
-            let timer = Task {
-                await IOExecutor.sleep(for: limit)
-                work.cancel()
-            }
-            defer { timer.cancel() }
-            let failure = await withTaskCancellationHandler {
-                await work.value
-            } onCancel: {
-                work.cancel()
-            }
-            guard let failure else { return }
-            if failure.errno == .canceled, !Task.isCancelled {
-                throw StorageError(.timedOut, what, at: "\(portal)", why: "nobody answers within \(limit)")
-            }
-            throw StorageError(failure, what, at: "\(portal)")
         }
     }
 

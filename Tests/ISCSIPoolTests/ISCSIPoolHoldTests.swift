@@ -290,7 +290,7 @@
             let late = StorageError(.busy, "copy volume", at: "v")
             func copy(_ code: StorageError.Code?, for time: Duration) async -> StorageError? {
                 await failure {
-                    try await ISCSIPool.within(.milliseconds(10), or: late) { () async throws(StorageError) in
+                    try await within(.milliseconds(10), or: late) { () async throws(StorageError) in
                         await IOExecutor.sleep(for: time)
                         if Task.isCancelled, let code { throw StorageError(code, "copy", at: "v") }
                     }
