@@ -10,7 +10,8 @@ public final class BlockingPool: @unchecked Sendable {
     public static let shared = BlockingPool(threads: 32)
 
     private struct State {
-        var queue: [@Sendable () -> Void] = []
+        /// Nil where it has been taken: what work holds may end with it, and need this pool for that.
+        var queue: [(@Sendable () -> Void)?] = []
         var head = 0
         var threads = 0
         var idle = 0
@@ -74,7 +75,7 @@ public final class BlockingPool: @unchecked Sendable {
                     if !signalled { state.threads -= 1 }
                     return nil
                 }
-                let work = state.queue[state.head]
+                let work = state.queue[state.head].take()
                 state.head += 1
                 if state.head == state.queue.count {
                     state.queue.removeAll(keepingCapacity: true)

@@ -23,6 +23,8 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private let hasRemoteWork = Atomic<Bool>(false)
     private let isSleeping = Atomic<Bool>(false)
     private let isStopping = Atomic<Bool>(false)
+    /// Other threads that hand something over: the executor stays in place until they have.
+    private let callers = Atomic<Int>(0)
     private var thread = pthread_t()
     private var engine: any IOEngine
     private var localJobs: [UnownedJob] = []
@@ -127,8 +129,11 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         if pthread_equal(pthread_self(), thread) != 0 {
             localJobs.append(job)
         } else {
+            // The job may have run, and been the executor's last, before this returns.
+            callers.wrappingAdd(1, ordering: .relaxed)
             remoteJobs.withLock { $0.append(job) }
             wake()
+            callers.wrappingSubtract(1, ordering: .releasing)
         }
     }
 
@@ -155,6 +160,9 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         isStopping.store(true, ordering: .sequentiallyConsistent)
         wake()
         pthread_join(thread, nil)
+        while callers.load(ordering: .acquiring) > 0 { sched_yield() }
+        engine.shutDown()
+        slots.deallocate()
     }
 
     private func wake() {
@@ -198,8 +206,6 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             deliver()
             if isDue { sweep() }
         }
-        engine.shutDown()
-        slots.deallocate()
     }
 
     private func takeRemoteWork() {
@@ -234,8 +240,10 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     }
 
     private func cancel(token: UInt64) {
+        callers.wrappingAdd(1, ordering: .relaxed)
         remoteCancellations.withLock { $0.append(token) }
         wake()
+        callers.wrappingSubtract(1, ordering: .releasing)
     }
 }
 
@@ -324,6 +332,7 @@ extension IOExecutor {
         let token = slots.reserve()
         return await withTaskCancellationHandler {
             unsafe await withUnsafeContinuation { continuation in
+                assert(pthread_equal(pthread_self(), thread) != 0, "a task has left its executor")
                 engine.submit(unsafe slots.start(token, request, continuation, nil), token: token)
             }
         } onCancel: {

@@ -15,12 +15,20 @@ final class ThreadPoolEngine: IOEngine {
     }
 
     private final class Finished: Sendable {
+        /// A worker may be late to say that it has finished.
+        let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
         let completions = Locked<[IOCompletion]>([])
         /// Tokens of requests that are not to begin any more.
         let cancelled = Locked<Set<UInt64>>([])
+
+        deinit { _ = close(descriptor) }
+
+        func signal() {
+            var one: UInt64 = 1
+            _ = unsafe Glibc.write(descriptor, &one, 8)
+        }
     }
 
-    private let wakeDescriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
     private let finished = Finished()
     private var waiting: [Waiting] = []
     private var ready: [IOCompletion] = []
@@ -30,12 +38,12 @@ final class ThreadPoolEngine: IOEngine {
         switch request.operation {
         case .read, .write, .readVector, .writeVector, .sync, .dataSync, .allocate:
             let workers = unsafe request.workers?.takeUnretainedValue() ?? Self.workers
-            workers.enqueue { [finished, wakeDescriptor] in
+            workers.enqueue { [finished] in
                 let isCancelled = finished.cancelled.withLock { $0.contains(token) }
                 let completion = IOCompletion(
                     token: token, result: isCancelled ? -Int(ECANCELED) : Self.perform(request))
                 finished.completions.withLock { $0.append(completion) }
-                Self.signal(wakeDescriptor)
+                finished.signal()
             }
         case .connect:
             start(request, token)
@@ -57,7 +65,7 @@ final class ThreadPoolEngine: IOEngine {
 
     func wait(blocking: Bool, until limit: Duration?, into completions: inout [IOCompletion]) {
         polled.removeAll(keepingCapacity: true)
-        polled.append(pollfd(fd: wakeDescriptor, events: Int16(POLLIN), revents: 0))
+        polled.append(pollfd(fd: finished.descriptor, events: Int16(POLLIN), revents: 0))
         var timeout: Int32 = blocking && ready.isEmpty ? -1 : 0
         if let limit, timeout != 0 { timeout = Int32(clamping: limit.components.attoseconds / 1_000_000_000_000_000) }
         for entry in waiting {
@@ -76,7 +84,7 @@ final class ThreadPoolEngine: IOEngine {
         _ = unsafe polled.withUnsafeMutableBufferPointer { unsafe poll($0.baseAddress, nfds_t(count), timeout) }
         if polled[0].revents != 0 {
             var value: UInt64 = 0
-            _ = unsafe Glibc.read(wakeDescriptor, &value, 8)
+            _ = unsafe Glibc.read(finished.descriptor, &value, 8)
         }
         finish()
         completions.append(contentsOf: ready)
@@ -91,9 +99,9 @@ final class ThreadPoolEngine: IOEngine {
         }
     }
 
-    func wake() { Self.signal(wakeDescriptor) }
+    func wake() { finished.signal() }
 
-    func shutDown() { _ = close(wakeDescriptor) }
+    func shutDown() {}
 
     /// Performs what `poll` found ready.
     private func finish() {
@@ -191,11 +199,6 @@ final class ThreadPoolEngine: IOEngine {
     private static func result(_ value: Int) -> Int { value < 0 ? -Int(errno) : value }
 
     private static func result(_ value: Int32) -> Int { result(Int(value)) }
-
-    private static func signal(_ descriptor: Int32) {
-        var one: UInt64 = 1
-        _ = unsafe Glibc.write(descriptor, &one, 8)
-    }
 
     /// Rounded up, so that a timer never fires early.
     private static func millisecondsUntil(_ memory: UnsafeMutableRawPointer?) -> Int32 {

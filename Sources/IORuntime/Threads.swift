@@ -43,11 +43,13 @@ final class ThreadStart: Sendable {
 
     /// Starts a thread; `thread` stays joinable.
     func launch(_ thread: inout pthread_t) {
-        // The thread takes over the reference. All signals stay with the program's own threads.
-        var all = sigset_t()
+        // The thread takes over the reference. Signals stay with the program's own threads, but for those that a thread
+        // causes itself: whoever handles crashes hears of them.
+        var blocked = sigset_t()
         var previous = sigset_t()
-        unsafe sigfillset(&all)
-        unsafe pthread_sigmask(SIG_SETMASK, &all, &previous)
+        unsafe sigfillset(&blocked)
+        for signal in [SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS] { unsafe sigdelset(&blocked, signal) }
+        unsafe pthread_sigmask(SIG_SETMASK, &blocked, &previous)
         defer { unsafe pthread_sigmask(SIG_SETMASK, &previous, nil) }
         let created = unsafe pthread_create(
             &thread, nil,

@@ -191,6 +191,8 @@
             var made: rados_t?
             try rbdChecked("rados_create", Int(unsafe rados_create(&made, settings.user)))
             guard let cluster = unsafe made else { throw SystemError(.noMemory, "rados_create") }
+            Self.openCount.wrappingAdd(1, ordering: .relaxed)
+            _ = Self.exitGuard
             do throws(SystemError) {
                 try unsafe configure(cluster, settings, cache, limit)
                 try rbdChecked("rados_connect", Int(unsafe rados_connect(cluster)))
@@ -200,10 +202,24 @@
                 guard let pool = unsafe context else { throw SystemError(.noMemory, "rados_ioctx_create") }
                 return unsafe RBDHandles(cluster: cluster, pool: pool)
             } catch {
-                unsafe rados_shutdown(cluster)
+                unsafe shutDown(cluster)
                 throw error
             }
         }
+
+        /// Those that librados may have threads for.
+        private static let openCount = Atomic<Int>(0)
+
+        /// A process that exits with connections open ends without the destructors of librados' library: they would take
+        /// apart what its threads use.
+        private static let exitGuard: Void = {
+            _ = unsafe on_exit(
+                { status, _ in
+                    guard RBDHandles.openCount.load(ordering: .relaxed) > 0 else { return }
+                    fflush(nil)
+                    _exit(status)
+                }, nil)
+        }()
 
         private static func configure(
             _ cluster: rados_t, _ settings: RBDCluster, _ cache: RBDCachePolicy, _ limit: Duration
@@ -258,7 +274,12 @@
 
         func release() {
             unsafe rados_ioctx_destroy(pool)
+            unsafe Self.shutDown(cluster)
+        }
+
+        private static func shutDown(_ cluster: rados_t) {
             unsafe rados_shutdown(cluster)
+            openCount.wrappingSubtract(1, ordering: .relaxed)
         }
     }
 

@@ -17,6 +17,8 @@
         private struct State {
             /// By the address of the completion.
             var inFlight: [UInt: RBDRequest] = [:]
+            /// Calls that give a request to librbd and have not returned, though its answer may have come.
+            var submissions = 0
             /// Changes that are late: they may still happen.
             var lateChanges = 0
             /// What requests that nobody waits for any more read into, as of the last look, in bytes.
@@ -28,6 +30,9 @@
             var isStopped = false
             /// Who waits for the end of the last request, or for one to be late.
             var waiters: [UnsafeContinuation<Void, Never>] = unsafe []
+
+            /// Whether librbd has nothing to do with the image any more.
+            var isIdle: Bool { inFlight.isEmpty && submissions == 0 }
 
             mutating func takeWaiters() -> [UnsafeContinuation<Void, Never>] {
                 defer { unsafe waiters = [] }
@@ -73,6 +78,7 @@
                     return (true, false, false)
                 }
                 state.inFlight[key] = request
+                state.submissions += 1
                 defer { (state.isStarted, state.isWatched) = (true, state.isWatched || deadline != nil) }
                 return (false, !state.isStarted, !state.isWatched && deadline != nil)
             }
@@ -86,19 +92,23 @@
             }
             if needsWatch { Task.detached { await self.watch() } }
             let result = unsafe submit(image.handle, completion, request.buffer.memory)
+            end { state in
+                state.submissions -= 1
+                if result < 0 { state.inFlight.removeValue(forKey: key) }
+            }
             guard result >= 0 else {
-                remove(key)
                 unsafe rbd_aio_release(completion)
                 throw SystemError(Errno(rawValue: -result), call.rawValue)
             }
             return request
         }
 
-        private func remove(_ key: UInt) {
+        /// Notes the end of something, and wakes those who wait for the last.
+        private func end(_ body: (inout State) -> Void) {
             unsafe wake(
                 unsafe state.withLock { state in
-                    state.inFlight.removeValue(forKey: key)
-                    return unsafe state.inFlight.isEmpty ? state.takeWaiters() : []
+                    body(&state)
+                    return unsafe state.isIdle ? state.takeWaiters() : []
                 })
         }
 
@@ -137,7 +147,7 @@
                     if request.call.isChange { state.lateChanges -= 1 }
                 }
             }
-            remove(key)
+            end { $0.inFlight.removeValue(forKey: key) }
             // Only now: another request may get its address.
             unsafe rbd_aio_release(completion)
         }
@@ -173,7 +183,7 @@
         func settle(andStop: Bool = false) async -> Bool {
             while true {
                 let isSettled: Bool? = state.withLock { state in
-                    let isIdle = state.inFlight.isEmpty
+                    let isIdle = state.isIdle
                     guard isIdle || state.inFlight.values.contains(where: \.isLate) else { return nil }
                     if andStop { state.isStopped = true }
                     return isIdle
@@ -181,7 +191,7 @@
                 if let isSettled { return isSettled }
                 unsafe await withUnsafeContinuation { continuation in
                     let isIdle = state.withLock { state in
-                        if state.inFlight.isEmpty || state.inFlight.values.contains(where: \.isLate) { return true }
+                        if state.isIdle || state.inFlight.values.contains(where: \.isLate) { return true }
                         unsafe state.waiters.append(continuation)
                         return false
                     }

@@ -21,9 +21,11 @@ final class Catalog: Sendable {
         let path = home.catalog
         do {
             // Made with its mode: SQLite would take the mode from the umask, and gives its side files that of this one.
+            // Only made: to close a file that is there would release the locks that SQLite has on it in this process.
             try FileDescriptor.open(
-                path, .readWrite, options: [.create, .closeOnExec, .noFollow], permissions: [.ownerReadWrite]
+                path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite]
             ).close()
+        } catch Errno.fileExists {
         } catch {
             throw StorageError(errno: error, "open catalog", at: path.string)
         }

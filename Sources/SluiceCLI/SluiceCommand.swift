@@ -33,7 +33,7 @@ struct SluiceCommand: ParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let arguments = Array(CommandLine.arguments.dropFirst())
         let code = await run(arguments)
-        // Not by `exit`: what that takes apart librados' threads may be using still.
+        // Not by `exit`: what that takes apart other threads may be using still.
         fflush(nil)
         _exit(code)
     }

@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import IORuntime
 import SystemPackage
@@ -48,6 +49,32 @@ struct IOExecutorTests {
         #expect(events.withLock { $0.firstIndex(of: "end") } == 3)
         #expect(!IOExecutor.atEndOfTurn {})
         group.shutDown()
+    }
+
+    @Test("what work held may need its pool when it goes", .timeLimit(.minutes(1)))
+    func endOfWork() async {
+        final class Last: Sendable {
+            let end: @Sendable () -> Void
+            init(_ end: @escaping @Sendable () -> Void) { self.end = end }
+            deinit { end() }
+        }
+        func work(holding last: Last) -> @Sendable () -> Void { { withExtendedLifetime(last) {} } }
+        let pool = BlockingPool(threads: 1, idleSeconds: 1)
+        await withCheckedContinuation { continuation in
+            let gate = DispatchSemaphore(value: 0)
+            pool.enqueue { gate.wait() }
+            pool.enqueue(work(holding: Last { pool.enqueue { continuation.resume() } }))
+            pool.enqueue {}
+            gate.signal()
+        }
+    }
+
+    @Test("a crash on a thread of a pool reaches whoever handles crashes")
+    func crash() async {
+        await #expect(processExitsWith: .exitCode(7)) {
+            signal(SIGSEGV) { _ in _exit(7) }
+            await BlockingPool(threads: 1).run { _ = raise(SIGSEGV) }
+        }
     }
 
     @Test("outside an executor there is no current one")

@@ -54,8 +54,6 @@
         }
 
         private func start() throws -> Description {
-            // The destructors of librados' library do not go with connections that are still open.
-            on_exit({ status, _ in _exit(status) }, nil)
             let output = Pipe()
             process.executableURL = Self.repository.appendingPathComponent("Fixtures/ceph")
             process.arguments = ["start", directory, "--data-pool"]

@@ -19,6 +19,26 @@ import Testing
         }
     }
 
+    @Test("A second host of a process leaves the locks of the first")
+    func locks() async throws {
+        let directory = try TemporaryDirectory()
+        let home = try StorageHome(directory.path)
+        let first = try await Catalog(home)
+        let status = try FileManager.default.attributesOfItem(atPath: home.catalog.string)
+        let file = try #require(status[.systemFileNumber] as? Int)
+        let locks = try lockCount(of: file)
+        #expect(locks > 0)
+        let second = try await Catalog(home)
+        #expect(try lockCount(of: file) >= locks)
+        withExtendedLifetime((first, second)) {}
+    }
+
+    /// Locks that processes have on a file, by its number.
+    private func lockCount(of file: Int) throws -> Int {
+        let text = try String(contentsOfFile: "/proc/locks", encoding: .utf8)
+        return text.split(separator: "\n").count { $0.contains(":\(file) ") }
+    }
+
     @Test("A home that others may write is refused, and a directory with other uses keeps its mode")
     func foreignHome() async throws {
         let directory = try TemporaryDirectory()
