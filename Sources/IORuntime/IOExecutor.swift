@@ -17,7 +17,8 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         case threadPool
     }
 
-    // Sound: everything below `thread` that is not atomic or locked is touched by the executor's own thread only.
+    // Sound: everything below `thread` that is not atomic or locked is touched by the executor's own thread only, and by
+    // `shutDown` when that has ended.
     private let remoteJobs = Locked<[UnownedJob]>([])
     private let remoteCancellations = Locked<[UInt64]>([])
     private let hasRemoteWork = Atomic<Bool>(false)

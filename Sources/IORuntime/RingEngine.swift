@@ -16,8 +16,8 @@ final class RingEngine: IOEngine {
     private static let wakeToken = UInt64.max
     private static let cancelToken = UInt64.max - 1
 
-    // Sound: the ring and the wake value live at fixed addresses from `init` to `shutDown`; only the executor's thread
-    // touches the ring.
+    // Sound: the ring and the wake value live at fixed addresses from `init` to `shutDown`; until then only the executor's
+    // thread touches the ring.
     private let ring: UnsafeMutablePointer<io_uring>
     private let wakeValue: UnsafeMutablePointer<UInt64>
     private let wakeDescriptor: Int32

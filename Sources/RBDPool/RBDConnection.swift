@@ -216,7 +216,7 @@
             _ = unsafe on_exit(
                 { status, _ in
                     guard RBDHandles.openCount.load(ordering: .relaxed) > 0 else { return }
-                    fflush(nil)
+                    flushStandardOutput()
                     _exit(status)
                 }, nil)
         }()
@@ -267,9 +267,6 @@
             try set("objecter_inflight_op_bytes", "0")
             // The memory of a write is the caller's, who may be gone before the cluster answers.
             try set("rbd_disable_zero_copy_writes", "true")
-            // With a second thread librbd may look at an image that was opened a moment ago when it is closed and gone
-            // (`ImageState::complete_action_unlock`): who waits for the opening is woken by one, and the other goes on.
-            try set("librados_thread_count", "1")
             // Nothing of a client's is for the terminal of whoever links it.
             try set("log_to_stderr", "false")
             try set("err_to_stderr", "false")

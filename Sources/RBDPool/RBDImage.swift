@@ -17,11 +17,12 @@
         }
 
         // Sound: open for as long as this object, which every call holds; librbd locks for itself.
-        let handle: rbd_image_t
+        var handle: rbd_image_t { unsafe opened.handle }
         let connection: RBDConnection
         /// For people, and in errors: the image's name when it was opened.
         let name: String
         let isReadOnly: Bool
+        private let opened: Opened
         private let use = Locked(Use())
 
         /// Calls that run, though nobody may wait for them any more, and whether the image is to be closed after them.
@@ -49,7 +50,7 @@
             let place = name.text + (snapshot.map { "@\($0)" } ?? "")
             let opened = try await connection.call(
                 "rbd_open", what, at: place,
-                ifLate: { (opened: Opened) in _ = unsafe rbd_close(opened.handle) }
+                ifLate: { (opened: Opened) in opened.close() }
             ) { connection throws(SystemError) in
                 var made: rbd_image_t?
                 let result =
@@ -63,28 +64,56 @@
             return RBDImage(opened, connection, name: name.text, isReadOnly: isReadOnly || snapshot != nil)
         }
 
+        /// What librbd has open, and since when.
+        ///
+        /// `ImageState::complete_action_unlock` wakes who waits for an image to open, and then looks at the image once more,
+        /// on another thread, which may take a while on a busy host. An image that has been closed and freed by then is
+        /// memory of somebody else's, which it changes (16.2.15). So no image is closed right after it was opened.
         @safe
         private struct Opened: @unchecked Sendable {
+            // Sound: see `RBDImage.handle`.
             let handle: rbd_image_t
+            private let time = MonotonicTime.nanoseconds()
 
             init(handle: rbd_image_t) { unsafe self.handle = handle }
+
+            private func rest(of limit: Duration) -> Duration {
+                max(.zero, limit - .nanoseconds(MonotonicTime.nanoseconds() - time))
+            }
+
+            /// Closes it, on a thread that may block. What was opened for writing is waited for: a little while only, as
+            /// closing takes some, too.
+            @discardableResult
+            func close() -> Int32 {
+                usleep(UInt32(clamping: rest(of: .milliseconds(20)).components.attoseconds / 1_000_000_000_000))
+                return unsafe rbd_close(handle)
+            }
+
+            /// Calls `body`, which closes it, on a thread that may block, after a long while: nobody else sees whether an
+            /// image is open that is only read.
+            func later(_ connection: RBDConnection, _ body: @escaping @Sendable () -> Void) {
+                Task.detached {
+                    await IOExecutor.sleep(for: rest(of: .seconds(1)))
+                    connection.blocking.enqueue(body)
+                }
+            }
         }
 
         private init(_ opened: Opened, _ connection: RBDConnection, name: String, isReadOnly: Bool) {
-            unsafe handle = opened.handle
-            (self.connection, self.name, self.isReadOnly) = (connection, name, isReadOnly)
+            (self.opened, self.connection, self.name, self.isReadOnly) = (opened, connection, name, isReadOnly)
         }
 
         deinit {
             guard !use.withLock({ $0.isClosing }) else { return }
-            let opened = unsafe Opened(handle: handle)
+            let opened = opened
             let connection = connection
             let events = events.withLock { $0 }
-            connection.blocking.enqueue {
-                _ = unsafe rbd_close(opened.handle)
+            let close = { @Sendable in
+                opened.close()
                 // Not before the image is closed.
                 withExtendedLifetime((connection, events)) {}
             }
+            if isReadOnly { opened.later(connection, close) } else { connection.blocking.enqueue(close) }
         }
 
         /// Runs calls on the image that block.
@@ -113,7 +142,7 @@
                 use.calls -= 1
                 return use.takeClose()
             }
-            if isLast { _ = unsafe rbd_close(handle) }
+            if isLast { opened.close() }
         }
 
         /// As `call`, for what may take long: `body` gives librbd `rbdProgress` and the pointer that it gets.
@@ -136,9 +165,12 @@
                 return !use.isClosing
             }
             guard isFirst else { return }
+            if isReadOnly {
+                return opened.later(connection) { if self.use.withLock({ $0.takeClose() }) { self.opened.close() } }
+            }
             try await connection.call("rbd_close", "close volume", at: name, mustRun: true) { _ throws(SystemError) in
                 guard self.use.withLock({ $0.takeClose() }) else { return }
-                try rbdChecked("rbd_close", Int(unsafe rbd_close(self.handle)))
+                try rbdChecked("rbd_close", Int(self.opened.close()))
             }
         }
 

@@ -92,10 +92,12 @@
             }
             if needsWatch { Task.detached { await self.watch() } }
             let result = unsafe submit(image.handle, completion, request.buffer.memory)
-            end { state in
+            let isStopped = end { state in
                 state.submissions -= 1
                 if result < 0 { state.inFlight.removeValue(forKey: key) }
             }
+            // Whoever drains may have waited for this only.
+            if isStopped { events.add() }
             guard result >= 0 else {
                 unsafe rbd_aio_release(completion)
                 throw SystemError(Errno(rawValue: -result), call.rawValue)
@@ -103,13 +105,15 @@
             return request
         }
 
-        /// Notes the end of something, and wakes those who wait for the last.
-        private func end(_ body: (inout State) -> Void) {
-            unsafe wake(
-                unsafe state.withLock { state in
-                    body(&state)
-                    return unsafe state.isIdle ? state.takeWaiters() : []
-                })
+        /// Notes the end of something, and wakes those who wait for the last. Returns whether nothing more is begun.
+        @discardableResult
+        private func end(_ body: (inout State) -> Void) -> Bool {
+            let (waiters, isStopped) = unsafe state.withLock { state in
+                body(&state)
+                return unsafe (state.isIdle ? state.takeWaiters() : [], state.isStopped)
+            }
+            unsafe wake(waiters)
+            return isStopped
         }
 
         private func wake(_ waiters: [UnsafeContinuation<Void, Never>]) {
@@ -120,7 +124,7 @@
         private func drain() async {
             var completions = unsafe [rbd_completion_t?](repeating: nil, count: 64)
             while true {
-                if state.withLock({ $0.isStopped && $0.inFlight.isEmpty }) { return }
+                if state.withLock({ $0.isStopped && $0.isIdle }) { return }
                 // Fails only where the task is cancelled, which nobody does.
                 try? await events.wait()
                 while true {

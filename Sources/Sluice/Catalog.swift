@@ -26,6 +26,11 @@ final class Catalog: Sendable {
                 path, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: [.ownerReadWrite]
             ).close()
         } catch Errno.fileExists {
+            // SQLite would follow a link.
+            let attributes = try? FileManager.default.attributesOfItem(atPath: path.string)
+            guard attributes?[.type] as? FileAttributeType == .typeRegular else {
+                throw StorageError(.invalidArgument, "open catalog", at: path.string, why: "it is no regular file")
+            }
         } catch {
             throw StorageError(errno: error, "open catalog", at: path.string)
         }

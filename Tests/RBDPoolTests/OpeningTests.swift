@@ -1,32 +1,11 @@
 #if RBD
     import BlockStorage
-    import Foundation
     import Testing
 
     @testable import RBDPool
 
     @Suite("Opening a pool")
     struct OpeningTests {
-        @Test("Who waits for an image to open is woken by the one thread that has opened it")
-        func completionThreads() async throws {
-            let cluster = try await TestCluster.shared.description
-            let (conf, user, pool, keyFile) = (cluster.confPath, cluster.user, cluster.pool, cluster.keyFile)
-            await #expect(processExitsWith: .exitCode(1)) {
-                [conf = conf as String, user = user as String, pool = pool as String, keyFile = keyFile as String] in
-                let key = try String(contentsOfFile: keyFile, encoding: .utf8)
-                let cluster = RBDCluster(
-                    monitors: [], pool: pool, user: user,
-                    key: Secret(key.trimmingCharacters(in: .whitespacesAndNewlines)), configurationFile: conf)
-                let opened = try await RBDPool.open("p", cluster: cluster)
-                let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")
-                let count = tasks.count { task in
-                    (try? String(contentsOfFile: "/proc/self/task/\(task)/comm", encoding: .utf8))
-                        == "io_context_pool\n"
-                }
-                withExtendedLifetime(opened) { exit(Int32(count)) }
-            }
-        }
-
         @Test("It has the identity of the cluster and the pool, and another one is refused")
         func identity() async throws {
             let pool = try await RBDPool.test()
