@@ -1,6 +1,7 @@
 import BlockStorage
 import Foundation
 import GRDB
+import IORuntime
 import SystemPackage
 import Testing
 
@@ -24,19 +25,13 @@ import Testing
         let directory = try TemporaryDirectory()
         let home = try StorageHome(directory.path)
         let first = try await Catalog(home)
-        let status = try FileManager.default.attributesOfItem(atPath: home.catalog.string)
-        let file = try #require(status[.systemFileNumber] as? Int)
-        let locks = try lockCount(of: file)
-        #expect(locks > 0)
+        // Stays open: to close it would release the locks.
+        let file = try await File.open(home.catalog, [.write])
+        let whole = 0..<UInt64(Int64.max)
+        #expect(try await file.isLockedByOther(.exclusive, whole))
         let second = try await Catalog(home)
-        #expect(try lockCount(of: file) >= locks)
-        withExtendedLifetime((first, second)) {}
-    }
-
-    /// Locks that processes have on a file, by its number.
-    private func lockCount(of file: Int) throws -> Int {
-        let text = try String(contentsOfFile: "/proc/locks", encoding: .utf8)
-        return text.split(separator: "\n").count { $0.contains(":\(file) ") }
+        #expect(try await file.isLockedByOther(.exclusive, whole))
+        withExtendedLifetime((first, second, file)) {}
     }
 
     @Test("A home that others may write is refused, and a directory with other uses keeps its mode")
