@@ -22,10 +22,18 @@ public final class IODeadline: Sendable {
     }
 
     public let limit: Duration
+    /// The same in nanoseconds, or the largest number.
+    private let nanoseconds: UInt64
     private let state = Locked<Overdue?>(nil)
 
     /// At least a millisecond.
-    public init(_ limit: Duration) { self.limit = max(limit, .milliseconds(1)) }
+    public init(_ limit: Duration) {
+        self.limit = max(limit, .milliseconds(1))
+        let (seconds, attoseconds) = self.limit.components
+        let (nanoseconds, isTooMuch) = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000)
+        let sum = nanoseconds.addingReportingOverflow(UInt64(clamping: attoseconds / 1_000_000_000))
+        self.nanoseconds = isTooMuch || sum.overflow ? .max : sum.partialValue
+    }
 
     /// Nil while everything comes back in time.
     public var overdue: Overdue? { state.withLock { $0 } }
@@ -48,11 +56,7 @@ public final class IODeadline: Sendable {
 
     /// When a request that begins now is late, on `MonotonicTime`'s scale.
     package var due: UInt64 {
-        let (seconds, attoseconds) = limit.components
-        let nanoseconds = UInt64(clamping: seconds).multipliedReportingOverflow(by: 1_000_000_000)
-        if nanoseconds.overflow { return .max }
-        let due = nanoseconds.partialValue.addingReportingOverflow(
-            MonotonicTime.coarseNanoseconds() + UInt64(clamping: attoseconds / 1_000_000_000))
+        let due = MonotonicTime.coarseNanoseconds().addingReportingOverflow(nanoseconds)
         return due.overflow ? .max : due.partialValue
     }
 }

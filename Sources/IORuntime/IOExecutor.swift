@@ -18,7 +18,8 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     }
 
     // Sound: everything below `thread` that is not atomic or locked is touched by the executor's own thread only, and by
-    // `shutDown` when that has ended.
+    // `shutDown` when that has ended. What is not checked at every access is never changed while it is in use: tasks and
+    // handlers add to `localJobs`, `turnEnds` and `slots` only, none of which is in use while they run.
     private let remoteJobs = Locked<[UnownedJob]>([])
     private let remoteCancellations = Locked<[UInt64]>([])
     private let hasRemoteWork = Atomic<Bool>(false)
@@ -28,13 +29,13 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
     private let callers = Atomic<Int>(0)
     private var thread = pthread_t()
     private var engine: any IOEngine
-    private var localJobs: [UnownedJob] = []
-    private var runningJobs: [UnownedJob] = []
+    @safe @exclusivity(unchecked) private var localJobs: [UnownedJob] = []
+    @safe @exclusivity(unchecked) private var runningJobs: [UnownedJob] = []
     /// What is done once per round, behind all that is runnable.
-    private var turnEnds: [@Sendable () -> Void] = []
-    private var endingTurns: [@Sendable () -> Void] = []
-    private var completions: [IOCompletion] = []
-    private var slots = IOSlots()
+    @safe @exclusivity(unchecked) private var turnEnds: [any IOTurnHandler] = []
+    @safe @exclusivity(unchecked) private var endingTurns: [any IOTurnHandler] = []
+    @safe @exclusivity(unchecked) private var completions: [IOCompletion] = []
+    @safe @exclusivity(unchecked) private var slots = IOSlots()
     /// Rounds of the loop.
     private var passes = 0
     /// When the requests in flight are looked through again: not for every wait that brought nothing.
@@ -145,12 +146,12 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
         try await withTaskExecutorPreference(self, operation: body)
     }
 
-    /// Calls `body` when everything that is runnable on this thread's executor has run: what several tasks prepare is
+    /// Calls `handler` when everything that is runnable on this thread's executor has run: what several tasks prepare is
     /// done together then. False, and nothing happens, on any other thread.
-    package static func atEndOfTurn(_ body: @escaping @Sendable () -> Void) -> Bool {
+    package static func atEndOfTurn(_ handler: any IOTurnHandler) -> Bool {
         var isTaken = false
         withCurrent { executor in
-            executor.turnEnds.append(body)
+            executor.turnEnds.append(handler)
             isTaken = true
         }
         return isTaken
@@ -186,7 +187,7 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
             }
             if !turnEnds.isEmpty {
                 swap(&turnEnds, &endingTurns)
-                for body in endingTurns { body() }
+                for handler in endingTurns { handler.endTurn() }
                 endingTurns.removeAll(keepingCapacity: true)
             }
             var blocking = localJobs.isEmpty
@@ -235,7 +236,11 @@ public final class IOExecutor: TaskExecutor, @unchecked Sendable {
 
     private func deliver() {
         for completion in completions {
-            if let more = slots.complete(completion) { engine.submit(more, token: completion.token) }
+            switch slots.complete(completion) {
+            case .finished: break
+            case .rest(let request): engine.submit(request, token: completion.token)
+            case .handed(let handler, let result): handler.complete(result)
+            }
         }
         completions.removeAll(keepingCapacity: true)
     }
@@ -284,16 +289,12 @@ extension IOExecutor {
         return await executor.performHere(request)
     }
 
-    /// As `perform`, whether the task is cancelled or not.
-    static func performToItsEnd(_ request: IORequest) async -> Int {
-        guard isCurrent else {
-            return await hop { isCurrent ? await performToItsEnd(request) : -Int(EINVAL) }
-        }
-        return unsafe await withUnsafeContinuation { continuation in
-            withCurrent { executor in
-                let token = executor.slots.reserve()
-                executor.engine.submit(unsafe executor.slots.start(token, request, continuation, nil), token: token)
-            }
+    /// Starts a request that no task waits for: `handler` is called with what comes of it. Only on an executor's thread.
+    static func start(_ request: IORequest, _ handler: any IOCompletionHandler) {
+        precondition(isCurrent, "not on an executor's thread")
+        withCurrent { executor in
+            let token = executor.slots.reserve()
+            executor.engine.submit(executor.slots.start(token, request, handler), token: token)
         }
     }
 
@@ -342,6 +343,17 @@ extension IOExecutor {
             cancel(token: token)
         }
     }
+}
+
+/// What is called on an executor's thread, instead of a task that waits, when a request is back. It must not block.
+package protocol IOCompletionHandler: AnyObject, Sendable {
+    /// `result` is what the system call would have returned, or minus `errno`.
+    func complete(_ result: Int)
+}
+
+/// What is called on an executor's thread at the end of a turn: see `IOExecutor.atEndOfTurn`. It must not block.
+package protocol IOTurnHandler: AnyObject, Sendable {
+    func endTurn()
 }
 
 /// The executors of a process or of a test: one a core by default.

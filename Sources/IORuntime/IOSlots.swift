@@ -20,6 +20,8 @@ struct IOSlots {
         var transferred = 0
         var request = unsafe IORequest(.timeout, -1)
         var continuation: UnsafeContinuation<Int, Never>?
+        /// What is called instead of resuming `continuation`.
+        var handler: (any IOCompletionHandler)?
         /// The task that waits, where nothing else would notice its cancellation. Not counted as a reference: the task
         /// cannot end while it waits for this slot.
         var task: WaitingTask?
@@ -95,6 +97,18 @@ struct IOSlots {
         }
         begin(index, request, task)
         unsafe slots[index].continuation = continuation
+        return request
+    }
+
+    /// Starts a request for a handler.
+    mutating func start(
+        _ token: UInt64, _ request: IORequest, _ handler: any IOCompletionHandler
+    ) -> IORequest {
+        let index = Int(token & 0xffff_ffff)
+        var request = request
+        if let moved = unsafe keep(request, index) { unsafe request.memory = moved }
+        begin(index, request, nil)
+        slots[index].handler = handler
         return request
     }
 
@@ -254,21 +268,30 @@ struct IOSlots {
         }
     }
 
-    /// Takes a completion. Returns the rest of the request where the transfer was short, else resumes who waits.
-    mutating func complete(_ completion: IOCompletion) -> IORequest? {
+    /// What is left to do for a completion.
+    enum Remainder {
+        case finished
+        /// To submit what the transfer did not do.
+        case rest(IORequest)
+        /// To call a handler.
+        case handed(any IOCompletionHandler, Int)
+    }
+
+    /// Takes a completion, and resumes who waits where that was all.
+    mutating func complete(_ completion: IOCompletion) -> Remainder {
         let index = Int(truncatingIfNeeded: completion.token & 0xffff_ffff)
-        guard isInFlight(completion.token) else { return nil }
+        guard isInFlight(completion.token) else { return .finished }
         var result = completion.result
         if result == -Int(EINTR) {
             // A worker thread of the kernel is interrupted by a cancellation, too.
-            if !slots[index].isCancelled { return slots[index].request }
+            if !slots[index].isCancelled { return .rest(slots[index].request) }
             result = -Int(ECANCELED)
         }
         if Self.isTransfer(slots[index].request.operation) {
             if result > 0 {
                 slots[index].transferred += result
                 if Self.advance(&slots[index].request, by: result) {
-                    if !slots[index].isCancelled { return slots[index].request }
+                    if !slots[index].isCancelled { return .rest(slots[index].request) }
                     result = -Int(ECANCELED)
                 }
             }
@@ -279,8 +302,9 @@ struct IOSlots {
                 result = isStuck ? -Int(EIO) : slots[index].transferred
             }
         }
+        let handler = slots[index].handler.take()
         finish(index, result)
-        return nil
+        return handler.map { .handed($0, result) } ?? .finished
     }
 
     private mutating func finish(_ index: Int, _ result: Int) {
@@ -386,15 +410,9 @@ package struct WaitingTask {
     /// The task that runs now.
     package static var current: WaitingTask? {
         unsafe withUnsafeCurrentTask { task in
-            unsafe task.map { unsafe WaitingTask(bits: unsafeBitCast($0, to: UInt.self)) }
-        }
-    }
-
-    /// The task that runs now, and whether it is cancelled.
-    package static var currentAndIsCancelled: (WaitingTask?, Bool) {
-        unsafe withUnsafeCurrentTask { task in
-            guard let task = unsafe task else { return (nil, false) }
-            return unsafe (WaitingTask(bits: unsafeBitCast(task, to: UInt.self)), task.isCancelled)
+            // Bits are taken without counting a reference; all are 0 where there is no task.
+            let bits = unsafe unsafeBitCast(task, to: UInt.self)
+            return bits == 0 ? nil : WaitingTask(bits: bits)
         }
     }
 

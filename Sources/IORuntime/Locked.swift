@@ -8,7 +8,8 @@ public final class Locked<Value>: @unchecked Sendable {
     // Sound: `mutex` is initialised before use, never moved, and destroyed with the object; `value` is only touched
     // between lock and unlock.
     @usableFromInline let mutex: UnsafeMutablePointer<pthread_mutex_t>
-    @usableFromInline var value: Value
+    // Sound: the lock sees to it that only one has it.
+    @safe @exclusivity(unchecked) @usableFromInline var value: Value
 
     public init(_ value: sending Value) {
         unsafe mutex = .allocate(capacity: 1)

@@ -24,10 +24,10 @@ final class RingEngine: IOEngine {
     /// File transfers in the submission queue.
     private var heldTransfers = 0
     /// Requests for which the submission queue had no room.
-    private var overflow: [(request: IORequest, token: UInt64)] = []
+    @safe @exclusivity(unchecked) private var overflow: [(request: IORequest, token: UInt64)] = []
     /// Cancellations for which it had none.
-    private var overflowCancellations: [UInt64] = []
-    private var cancelledInOverflow: [IOCompletion] = []
+    @safe @exclusivity(unchecked) private var overflowCancellations: [UInt64] = []
+    @safe @exclusivity(unchecked) private var cancelledInOverflow: [IOCompletion] = []
 
     /// Whether a socket may be polled before the first attempt (Linux 5.19).
     private let hasPollFirst: Bool

@@ -161,12 +161,11 @@ public final class Socket: Sendable {
         ).checked("recv")
     }
 
-    /// As `receive`, to memory that stays in place until it returns, and for who ends the wait by `shutDown`: cancelling
-    /// the task does not.
-    package func receiveOrShutDown(into memory: UnsafeMutableRawBufferPointer) async throws(SystemError) -> Int {
-        try await IOExecutor.performToItsEnd(
-            unsafe IORequest(.receiveLater, descriptor.rawValue, memory.baseAddress, count: memory.count)
-        ).checked("recv")
+    /// Receives what comes to memory that stays in place until `handler` is called, on this thread, which is an
+    /// executor's; `shutDown` ends the wait.
+    package func receive(into memory: UnsafeMutableRawBufferPointer, then handler: any IOCompletionHandler) {
+        IOExecutor.start(
+            unsafe IORequest(.receiveLater, descriptor.rawValue, memory.baseAddress, count: memory.count), handler)
     }
 
     /// Fills `buffer`; throws `ECONNRESET` when the peer ends first.

@@ -8,7 +8,7 @@
     /// Neither direction waits. Many packets go and come by one call, and data of any size goes from and to the memory
     /// that it belongs to.
     @safe
-    final class ISCSIConnection {
+    struct ISCSIConnection: ~Copyable {
         // Sound: its session's alone. Memory that waits to be sent stays in place until its command is handed over,
         // before which it was sent, or the connection has ended.
         let socket: Socket
@@ -37,6 +37,8 @@
         private var buffer = IOBuffer(byteCount: ISCSIConnection.capacity)
         /// What of the buffer has come, and is not taken.
         private var held = 0..<0
+        /// What must have come before a wait ends.
+        private(set) var leastByteCount = 1
 
         /// Large enough for many answers, and for what must come as a whole.
         static let capacity = 128 << 10
@@ -52,14 +54,21 @@
             set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
         }
 
+        /// From now on also a wait that is under way ends when so much has come, and no sooner.
+        mutating func set(leastByteCount: Int) {
+            if leastByteCount == self.leastByteCount { return }
+            self.leastByteCount = leastByteCount
+            set(SOL_SOCKET, SO_RCVLOWAT, Int32(clamping: leastByteCount))
+        }
+
         private func set(_ level: Int32, _ option: Int32, _ value: Int32) {
             var value = value
             _ = unsafe setsockopt(
                 socket.descriptor.rawValue, level, option, &value, socklen_t(MemoryLayout<Int32>.size))
         }
 
-        /// Closes both directions, and forgets all memory. Nothing but a `wait` that is under way may follow.
-        func end() {
+        /// Closes both directions, and forgets all memory. Nothing may follow but the end of a `receive` that is under way.
+        mutating func end() {
             socket.shutDown()
             (own, pieces, next, sentOfNext) = ([], [], 0, 0)
         }
@@ -69,13 +78,13 @@
         var wantsToSend: Bool { !pieces.isEmpty }
 
         /// Adds bytes to be sent, which are copied.
-        func queue(_ bytes: some Collection<UInt8>) {
+        mutating func queue(_ bytes: some Collection<UInt8>) {
             let start = own.count
             own.append(contentsOf: bytes)
             queueOwn(from: start)
         }
 
-        func queue(_ request: ISCSIRequest, hasDigest: Bool) {
+        mutating func queue(_ request: ISCSIRequest, hasDigest: Bool) {
             let start = own.count
             let bytes = unsafe request.bytes.span.bytes
             // As bytes of a known type, which are appended at once.
@@ -87,7 +96,7 @@
             queueOwn(from: start)
         }
 
-        private func queueOwn(from start: Int) {
+        private mutating func queueOwn(from start: Int) {
             let count = own.count - start
             if count == 0 { return }
             if let last = pieces.indices.last, unsafe pieces[last].memory == nil {
@@ -99,7 +108,7 @@
         }
 
         /// Adds a command's bytes to be sent, with their padding.
-        func queue(_ range: Range<Int>, of command: ISCSICommand) {
+        mutating func queue(_ range: Range<Int>, of command: ISCSICommand) {
             unsafe command.forEachPiece(of: range) { memory in
                 unsafe pieces.append(
                     Piece(
@@ -110,7 +119,7 @@
         }
 
         /// Sends what the socket takes. False when the connection is lost.
-        func send() -> Bool {
+        mutating func send() -> Bool {
             while next < pieces.count {
                 let count = sendSome()
                 if count < 0 {
@@ -128,7 +137,7 @@
         }
 
         /// Gives up the room of what is sent, so that what waits never takes more than it needs.
-        private func forgetSent() {
+        private mutating func forgetSent() {
             guard next >= Self.largestGatherCount else { return }
             pieces.removeFirst(next)
             next = 0
@@ -167,7 +176,7 @@
             }
         }
 
-        private func note(sent count: Int) {
+        private mutating func note(sent count: Int) {
             var rest = count
             while next < pieces.count, rest >= pieces[next].count - sentOfNext {
                 rest -= pieces[next].count - sentOfNext
@@ -184,23 +193,23 @@
 
         enum Receipt { case all, more, lost }
 
-        /// Waits until something comes, and receives what there is room for. The end of the connection ends the wait; 0
-        /// then, as when the peer has ended it. Nothing else may be called meanwhile but what sends, and `end`; `add`
-        /// takes the count.
-        func wait() async -> Int {
+        /// Receives what there is room for when at least `leastByteCount` have come, or the connection ends; `add` takes
+        /// what `handler` is given. Nothing else may be called before but what sends, `set` and `end`. Only on an
+        /// executor's thread, and `handler` must keep this connection.
+        mutating func receive(then handler: any IOCompletionHandler) {
             let room = unsafe makeRoom()
-            // Sound: the buffer lives as long as this object, and nobody else looks at its room.
-            return unsafe (try? await socket.receiveOrShutDown(into: room)) ?? 0
+            // Sound: the buffer lives as long as the handler, and nobody else looks at its room.
+            unsafe socket.receive(into: room, then: handler)
         }
 
-        func add(_ count: Int) -> Receipt {
+        mutating func add(_ count: Int) -> Receipt {
             if count == 0 { return .lost }
             held = held.lowerBound..<held.upperBound + count
             return held.upperBound == Self.capacity ? .more : .all
         }
 
         /// The part of the buffer behind what is held, which is moved to its start.
-        private func makeRoom() -> UnsafeMutableRawBufferPointer {
+        private mutating func makeRoom() -> UnsafeMutableRawBufferPointer {
             if held.isEmpty {
                 held = 0..<0
             } else if held.lowerBound > 0 {
@@ -212,7 +221,7 @@
 
         /// Receives what there is and room for: to the memory of `range` of a command first. `more` may be there where
         /// all room was used. `body` gets how many bytes came to the command's memory.
-        func receive(_ range: Range<Int>, of command: ISCSICommand?, _ body: (Int) -> Void) -> Receipt {
+        mutating func receive(_ range: Range<Int>, of command: ISCSICommand?, _ body: (Int) -> Void) -> Receipt {
             let room = unsafe makeRoom()
             var count = 0
             var space = room.count
@@ -262,10 +271,10 @@
         }
 
         /// Takes the first bytes of what is held away; there must be so many.
-        func drop(_ count: Int) { held = held.lowerBound + count..<held.upperBound }
+        mutating func drop(_ count: Int) { held = held.lowerBound + count..<held.upperBound }
 
         /// Takes bytes that are held to the memory of `range` of a command; there must be so many.
-        func take(_ range: Range<Int>, of command: ISCSICommand) {
+        mutating func take(_ range: Range<Int>, of command: ISCSICommand) {
             unsafe command.forEachPiece(of: range) { piece in
                 let end = held.lowerBound + piece.count
                 unsafe piece.copyMemory(from: UnsafeRawBufferPointer(rebasing: buffer.memory[held.lowerBound..<end]))

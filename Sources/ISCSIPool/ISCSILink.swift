@@ -8,12 +8,12 @@
     ///
     /// Commands go to the session there is, up to a number that the target takes at once; the others wait. When the
     /// session is lost they come back, and go to the next one, until their deadlines. Anyone may ask from any task; one
-    /// task makes sessions and receives, on the executor of who asks first.
+    /// task makes sessions, and what comes is received on the executor of who asks first.
     ///
     /// What a lost session had of changes may still happen at a target that is slow to notice, and must not fall on
     /// newer bytes: before anything else is sent, the unit is reset, which ends every command it has.
     @safe
-    final class ISCSILink: Sendable {
+    final class ISCSILink: Sendable, IOTurnHandler {
         let login: ISCSILogin
         let deadline: IODeadline
         /// Called for each later session before commands go to it, and when the unit says that it has changed.
@@ -31,10 +31,11 @@
         ) {
             (self.login, deadline, self.prepare, self.changed) = (login, login.deadline, prepare, changed)
             state = Locked(ISCSILinkState(session, limit: depth, isExclusive: isExclusive))
-            // Whoever asks first decides where the session is served; one that nobody asks is served all the same.
-            Task.detached(executorPreference: IOExecutorGroup.shared.next()) { [weak self] in
+            // Whoever asks first decides where the session is served; one that nobody asks is served all the same. No
+            // weak reference: after one, counting any reference takes much longer.
+            Task.detached(executorPreference: IOExecutorGroup.shared.next()) { [self] in
                 await IOExecutor.sleep(for: .seconds(1))
-                self?.change { $0.serveIdle() }
+                change { $0.serveIdle() }
             }
         }
 
@@ -56,9 +57,8 @@
 
         /// As `perform`, without waiting: `outcome` does, and must be called by the same task.
         func start(_ command: ISCSICommand) {
-            let (asker, isCancelled) = WaitingTask.currentAndIsCancelled
-            command.asker = asker
-            if isCancelled { command.finish(.cancelled) } else { change { $0.add(command) } }
+            command.asker = .current
+            if Task.isCancelled { command.finish(.cancelled) } else { change { $0.add(command) } }
         }
 
         func outcome(of command: ISCSICommand) async -> ISCSICommand.Outcome {
@@ -75,6 +75,9 @@
 
         /// Why there is no session, or none that has done anything; nil while there is one.
         var trouble: StorageError? { state.withLock { $0.trouble } }
+
+        /// Whether each answer is taken alone for a while: see `ISCSIModeration`.
+        var isModerationPaused: Bool { state.withLock { $0.session?.isModerationPaused == true } }
 
         /// Ends the session as a network does that fails.
         func breakSession() { change { $0.lose() } }
@@ -104,7 +107,7 @@
         }
 
         private func meet(_ needs: ISCSILinkState.Needs) {
-            if needs.push, !IOExecutor.atEndOfTurn({ [self] in change { $0.push() } }) { change { $0.push() } }
+            if needs.push, !IOExecutor.atEndOfTurn(self) { endTurn() }
             guard needs.hasTasks else { return }
             let executor = IOExecutor.current ?? IOExecutorGroup.shared.next()
             if needs.driver {
@@ -121,8 +124,18 @@
                     change { $0.endDelay() }
                 }
             }
+            if needs.moderation {
+                Task.detached(executorPreference: executor) { [self] in
+                    repeat {
+                        await IOExecutor.sleep(for: ISCSIModeration.interval)
+                    } while change { $0.lookForStillness() }
+                }
+            }
             if needs.change { Task.detached(executorPreference: executor) { [self] in await changed(self) } }
         }
+
+        /// Sends what this turn has queued.
+        func endTurn() { change { $0.push() } }
 
         /// Receives from the session, and makes another when it is lost, until the link is closed.
         private func run() async {
@@ -162,18 +175,34 @@
             }
         }
 
+        /// Receives from a session until it is not this link's any more.
         private func receive(_ session: ISCSISession) async {
-            // What came behind the last answer of the login is there.
-            var count: Int?
-            while true {
-                let isCurrent = change { state in
-                    guard state.session === session else { return false }
-                    state.receive(count)
-                    return state.session === session
-                }
-                if !isCurrent { return }
-                count = await session.wait()
+            unsafe await withUnsafeContinuation { continuation in
+                // What came behind the last answer of the login is there.
+                receive(nil, by: unsafe Receiver(self, session, continuation))
             }
+        }
+
+        private func receive(_ count: Int?, by receiver: Receiver) {
+            if !change({ $0.receive(count, from: receiver.session, then: receiver) }) {
+                unsafe receiver.continuation.resume()
+            }
+        }
+
+        /// Hears what comes for a session.
+        @safe
+        private final class Receiver: IOCompletionHandler {
+            private let link: ISCSILink
+            let session: ISCSISession
+            /// Who waits for the end.
+            let continuation: UnsafeContinuation<Void, Never>
+
+            init(_ link: ISCSILink, _ session: ISCSISession, _ continuation: UnsafeContinuation<Void, Never>) {
+                (self.link, self.session) = (link, session)
+                unsafe self.continuation = continuation
+            }
+
+            func complete(_ result: Int) { link.receive(result, by: self) }
         }
 
         /// Sends what the socket did not take at once.

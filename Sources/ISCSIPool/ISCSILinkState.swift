@@ -15,7 +15,7 @@
         private let largestLimit: Int
         /// Commands that were done since the target last had too many.
         private var doneSinceFull = 0
-        /// A task receives, and makes sessions.
+        /// A task makes sessions, and has what comes for them received.
         private var isDriven = false
         /// Commands are queued that were not sent yet, and somebody will.
         private var isPushDue = false
@@ -26,6 +26,8 @@
         private var isWatched = false
         /// A task waits for the target to be less busy.
         private var isDelayTimed = false
+        /// A task sees to it that no answer waits long for others.
+        private var isModerationWatched = false
         private(set) var isClosed = false
         /// Changes may be left over from an earlier session.
         var needsReset = false
@@ -67,7 +69,7 @@
 
         /// Tasks that are to be started.
         struct Needs {
-            /// One that receives, and makes sessions.
+            /// One that makes sessions, and has what comes for them received.
             var driver = false
             /// Somebody calls `push` when all that is runnable has added its commands.
             var push = false
@@ -77,10 +79,12 @@
             var watch = false
             /// One that calls `endDelay` after `delay`.
             var delay = false
+            /// One that calls `lookForStillness` every `ISCSIModeration.interval`.
+            var moderation = false
             /// One that looks at the unit again.
             var change = false
 
-            var hasTasks: Bool { driver || sender != nil || watch || delay || change }
+            var hasTasks: Bool { driver || sender != nil || watch || delay || moderation || change }
             var isEmpty: Bool { !push && !hasTasks }
         }
 
@@ -94,6 +98,9 @@
             }
             if !isWatched, hasCommands { (isWatched, needs.watch) = (true, true) }
             if !isDelayTimed, !delayed.isEmpty { (isDelayTimed, needs.delay) = (true, true) }
+            if !isModerationWatched, session?.isModerated == true {
+                (isModerationWatched, needs.moderation) = (true, true)
+            }
             if hasChanged { (hasChanged, needs.change) = (false, true) }
             return needs
         }
@@ -141,11 +148,25 @@
             return !isSending
         }
 
-        /// Lets the session receive, answer what that asks for, and take more commands.
-        mutating func receive(_ count: Int?) {
+        /// Lets a session receive, answer what that asks for, and take more commands; `handler` hears of what comes
+        /// next. False when there is nothing to wait for any more: it is not this link's session.
+        mutating func receive(
+            _ count: Int?, from session: ISCSISession, then handler: any IOCompletionHandler
+        ) -> Bool {
+            guard self.session === session else { return false }
             serve { $0.receive(count) }
-            if session?.wantsToSend == true { isPushDue = true }
+            if session.wantsToSend { isPushDue = true }
             sendWaiting()
+            guard self.session === session else { return false }
+            session.wait(then: handler)
+            return true
+        }
+
+        /// Ends a wait for several answers that do not come. False when there is no such wait any more.
+        mutating func lookForStillness() -> Bool {
+            session?.lookForStillness()
+            isModerationWatched = session?.isModerated == true
+            return isModerationWatched
         }
 
         private mutating func serve(_ body: (ISCSISession) -> Bool) {

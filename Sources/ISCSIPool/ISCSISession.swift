@@ -14,7 +14,9 @@
     final class ISCSISession: @unchecked Sendable {
         // Sound: until it serves commands the session belongs to the one task that logs in; after that it is behind its
         // link's lock.
-        private let connection: ISCSIConnection
+        // What is not checked at every access is never changed while it is in use: closures that are called meanwhile
+        // touch other properties, and handlers are not called meanwhile.
+        @safe @exclusivity(unchecked) private var connection: ISCSIConnection
         /// Whom the session is with.
         let address: String
         /// Where failures are noted that the target tells of late.
@@ -52,11 +54,11 @@
         private var awaited: ISCSIPacket.Kind?
         private var reply: Reply?
         /// The commands that the target has, at the places that their tags say.
-        private var commands: [ISCSICommand?] = []
-        private var freePlaces: [Int] = []
+        @safe @exclusivity(unchecked) private var commands: [ISCSICommand?] = []
+        @safe @exclusivity(unchecked) private var freePlaces: [Int] = []
         var commandCount: Int { commands.count - freePlaces.count }
         /// Commands that have ended since the last look.
-        private var returned: [ISCSICommand] = []
+        @safe @exclusivity(unchecked) private var returned: [ISCSICommand] = []
         /// The command that data is on its way to, what is to come of it, and whether the command ends with it.
         private var incoming: ISCSICommand?
         private var incomingRest = 0
@@ -64,6 +66,8 @@
         private var incomingEnd: ISCSIPacket?
         /// Pings since nothing was left to be sent.
         private var pingCount = 0
+        /// How many answers are taken at once.
+        private var moderation = ISCSIModeration()
 
         /// Commands that have places; other requests have the place behind.
         private static let largestCommandCount = 0xffff
@@ -76,17 +80,18 @@
         /// Of data in one packet.
         static let largestReceivedByteCount = 256 << 10
         /// Calls that receive, before others have their turn.
-        private static let largestReceiptCount = 16
+        private static let largestReceiptCount = 4
 
         init(_ socket: Socket, at address: String, userTimeout: Duration, lateFailure: Locked<SCSIStatus?>) {
             connection = ISCSIConnection(socket, userTimeout: userTimeout)
+            descriptor = socket.descriptor.rawValue
             (self.address, self.lateFailure) = (address, lateFailure)
         }
 
         deinit { end() }
 
-        /// Polled for readiness: open as long as this object.
-        var descriptor: Int32 { connection.socket.descriptor.rawValue }
+        /// Polled for readiness, also without the lock: open as long as this object.
+        let descriptor: Int32
 
         // MARK: - Requests
 
@@ -114,6 +119,7 @@
             guard place < Self.largestCommandCount else { return false }
             if place == commands.count { commands.append(nil) }
             commands[place] = command
+            moderation.awaitedByteCount += Self.awaitedByteCount(of: command)
             command.tag = newTag(place)
             command.number = requestNumber
             // No data follows unasked; any order will do.
@@ -205,12 +211,23 @@
 
         // MARK: - Answers
 
-        /// Waits until something has come, for `receive` to take. The end of the session ends the wait.
-        func wait() async -> Int { await connection.wait() }
+        /// Lets `handler`, which keeps this session, hear of what comes next: `receive` takes it. The end of the session
+        /// ends the wait. Only on an executor's thread.
+        func wait(then handler: any IOCompletionHandler) {
+            connection.set(leastByteCount: moderation.nextLeastByteCount(commandCount))
+            connection.receive(then: handler)
+        }
 
-        /// Takes `count` bytes that `wait` has received, or what else has come. False when the session is lost.
+        /// Takes `count` bytes that a wait has brought, or what else has come; minus an `errno` is why it brought none.
+        /// False when the session is lost.
         func receive(_ count: Int? = nil) -> Bool {
             guard !isEnded else { return false }
+            moderation.hasReceived = true
+            if let count, count < 0 {
+                objection = broken(
+                    "the connection to \(address) has failed: \(Errno(rawValue: Int32(clamping: -count)))")
+                return false
+            }
             do throws(StorageError) {
                 let receipt = count.map { connection.add($0) } ?? .more
                 if receipt == .lost { return false }
@@ -229,6 +246,23 @@
                 objection = error
                 return false
             }
+        }
+
+        /// Whether a wait is under way that only several answers end.
+        var isModerated: Bool { connection.leastByteCount > 1 && !isEnded }
+
+        /// Whether each answer is taken alone for a while, because others did not come.
+        var isModerationPaused: Bool { moderation.isPaused }
+
+        /// Ends the wait for several answers where nothing has come since the last call.
+        func lookForStillness() {
+            if moderation.isStill() { connection.set(leastByteCount: 1) }
+        }
+
+        /// What is still to come of a command's answer, if it succeeds.
+        private static func awaitedByteCount(of command: ISCSICommand) -> Int {
+            let isRead = command.request.direction == .fromTarget
+            return ISCSIPacket.headerByteCount + (isRead ? command.request.byteCount - command.transferred : 0)
         }
 
         /// Takes every packet that has come.
@@ -357,6 +391,7 @@
                 packet.dataByteCount <= command.request.byteCount - command.transferred
             else { throw broken("the target sends other data than it was asked for") }
             command.transferred += packet.dataByteCount
+            moderation.awaitedByteCount -= packet.dataByteCount
         }
 
         /// Data is asked for in order, too, only what the command has, and no more before that is sent.
@@ -388,6 +423,7 @@
             let place = Int(command.tag & 0xffff)
             commands[place] = nil
             freePlaces.append(place)
+            moderation.awaitedByteCount -= Self.awaitedByteCount(of: command)
             let outcome = outcome(of: command, packet, sense)
             if case .refused(let status) = outcome, status.isDeferred { lateFailure.withLock { $0 = $0 ?? status } }
             command.end(outcome)

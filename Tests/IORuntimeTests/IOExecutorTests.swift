@@ -28,6 +28,11 @@ struct IOExecutorTests {
 
     @Test("the end of a turn comes once all that is runnable has run, and before anything waits")
     func endOfTurn() async {
+        final class End: IOTurnHandler {
+            let events: Locked<[String]>
+            init(_ events: Locked<[String]>) { self.events = events }
+            func endTurn() { events.withLock { $0.append("end") } }
+        }
         let group = IOExecutorGroup(count: 1)
         let events = Locked<[String]>([])
         await group.executors[0].run {
@@ -36,7 +41,7 @@ struct IOExecutorTests {
                     tasks.addTask {
                         events.withLock { $0.append("task \(index)") }
                         if index == 0 {
-                            let isTaken = IOExecutor.atEndOfTurn { events.withLock { $0.append("end") } }
+                            let isTaken = IOExecutor.atEndOfTurn(End(events))
                             #expect(isTaken)
                         }
                         await IOExecutor.sleep(for: .zero)
@@ -47,7 +52,7 @@ struct IOExecutorTests {
         }
         #expect(events.withLock { $0.prefix(4) }.sorted() == ["end", "task 0", "task 1", "task 2"])
         #expect(events.withLock { $0.firstIndex(of: "end") } == 3)
-        #expect(!IOExecutor.atEndOfTurn {})
+        #expect(!IOExecutor.atEndOfTurn(End(events)))
         group.shutDown()
     }
 

@@ -34,6 +34,26 @@ struct SocketTests {
         }
     }
 
+    @Test("a handler hears what comes, and of the end", arguments: [TestEngine.ring, .threadPool])
+    func handler(engine: TestEngine) async throws {
+        final class Handler: IOCompletionHandler {
+            let continuation: UnsafeContinuation<Int, Never>
+            init(_ continuation: UnsafeContinuation<Int, Never>) { self.continuation = continuation }
+            func complete(_ result: Int) { continuation.resume(returning: result) }
+        }
+        try await engine.run {
+            let (near, far) = try Socket.pair()
+            let buffer = IOBuffer(byteCount: 8)
+            try await far.send([1, 2, 3].rawBytes)
+            let count = await withUnsafeContinuation { near.receive(into: buffer.memory, then: Handler($0)) }
+            #expect(count == 3 && buffer.bytes.unsafeByte(at: 2) == 3)
+            let shuttingDown = Task.detached { near.shutDown() }
+            let end = await withUnsafeContinuation { near.receive(into: buffer.memory, then: Handler($0)) }
+            #expect(end == 0)
+            await shuttingDown.value
+        }
+    }
+
     @Test("a Unix socket can be opened by its owner alone from the start")
     func mode() async throws {
         let directory = try TemporaryDirectory()
