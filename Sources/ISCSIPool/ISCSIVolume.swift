@@ -11,6 +11,9 @@
     /// because the unit is reset before. A target whose cache does not survive its restart loses what was not flushed,
     /// as a disk does.
     ///
+    /// With a dozen commands or more at the target several answers are taken at once, which costs less processor time; none
+    /// waits longer than some two milliseconds for others.
+    ///
     /// A flush that has failed fails every later one, as does one that was at the target and ended without its answer:
     /// the answer may have been that it failed, after which some targets have nothing left to flush. One whose
     /// connection was lost is sent again, as every initiator does, until its deadline.
