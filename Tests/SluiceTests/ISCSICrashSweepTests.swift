@@ -33,9 +33,9 @@
 
         private func kill(_ workflow: PoolWorkflow, _ site: ISCSISite) async throws {
             let sweep = try await PoolSweep(workflow, site)
-            var (point, finished, undone, recoveryKills) = (0, 0, 0, 0)
+            var (point, kills, finished, undone, recoveryKills) = (0, 0, 0, 0, 0)
             while true {
-                point += 1
+                point += SweepStep.value
                 let done = site.root + "/done"
                 try? FileManager.default.removeItem(atPath: done)
                 await #expect(processExitsWith: .signal(SIGKILL)) {
@@ -48,7 +48,8 @@
                     Glibc.kill(getpid(), SIGKILL)
                 }
                 if FileManager.default.fileExists(atPath: done) { break }
-                if point % 3 == 0 {
+                kills += 1
+                if kills % 3 == 0 {
                     recoveryKills += 1
                     await #expect(processExitsWith: .signal(SIGKILL)) {
                         [site = site as ISCSISite, point = point as Int] in
@@ -67,7 +68,7 @@
                 }
             }
             try await workflow.undo(try await site.host(), site)
-            let (name, kills) = (site.array == nil ? "tgt" : "element", point - 1)
+            let name = site.array == nil ? "tgt" : "element"
             let total = Self.killCounts.withLock { counts in
                 counts[name, default: 0] += kills + recoveryKills
                 return counts[name] ?? 0

@@ -18,9 +18,9 @@
         func kill(workflow: PoolWorkflow) async throws {
             let site = try await RBDSite.shared
             let sweep = try await PoolSweep(workflow, site)
-            var (point, finished, undone, recoveryKills) = (0, 0, 0, 0)
+            var (point, kills, finished, undone, recoveryKills) = (0, 0, 0, 0, 0)
             while true {
-                point += 1
+                point += SweepStep.value
                 let done = site.root + "/done"
                 try? FileManager.default.removeItem(atPath: done)
                 await #expect(processExitsWith: .signal(SIGKILL)) {
@@ -33,7 +33,8 @@
                     Glibc.kill(getpid(), SIGKILL)
                 }
                 if FileManager.default.fileExists(atPath: done) { break }
-                if point % 5 == 0 {
+                kills += 1
+                if kills % 5 == 0 {
                     recoveryKills += 1
                     await #expect(processExitsWith: .signal(SIGKILL)) {
                         [site = site as RBDSite, point = point as Int] in
@@ -52,13 +53,10 @@
                 }
             }
             try await workflow.undo(try await site.host(), site)
-            let (kills, total) = (
-                point - 1,
-                Self.killCount.withLock { total in
-                    total += point - 1 + recoveryKills
-                    return total
-                }
-            )
+            let total = Self.killCount.withLock { total in
+                total += kills + recoveryKills
+                return total
+            }
             print(
                 """
                 rbd \(workflow): killed at each of \(kills) points, after \(recoveryKills) of them once more while that was \
