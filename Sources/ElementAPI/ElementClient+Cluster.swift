@@ -33,12 +33,12 @@
             return answer.volumeStats
         }
 
-        /// What volumes do; all of them where none is named.
+        /// What volumes do; all of them where none is named. It takes no longer than `time`, nor than a call may.
         public func statistics(
-            ofVolumes volumeIDs: [Int64] = []
+            ofVolumes volumeIDs: [Int64] = [], within time: Duration? = nil
         ) async throws(StorageError) -> [ElementVolumeStatistics] {
             let answer: Statistics = try await call(
-                "ListVolumeStats", volumeIDs.isEmpty ? [:] : ["volumeIDs": .integers(volumeIDs)])
+                "ListVolumeStats", volumeIDs.isEmpty ? [:] : ["volumeIDs": .integers(volumeIDs)], within: time)
             return answer.volumeStats
         }
 

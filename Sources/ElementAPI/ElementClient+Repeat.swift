@@ -104,7 +104,7 @@
         ) -> StorageError {
             let location = place.isEmpty ? endpoint.description : "\(endpoint)/\(place)"
             switch failure {
-            case .failed(let error):
+            case .failed(let error), .tooLarge(let error):
                 return StorageError(error.code, method, at: location, why: error.why)
             case .refused(let refusal):
                 var secrets = [endpoint.password]

@@ -15,20 +15,52 @@
             try await snapshots(volumeID, within: options.deadline)
         }
 
+        /// Those of these volumes, the oldest first.
+        ///
+        /// All that the array has, others' too, are asked for at once, because no part of them can be. Where that is
+        /// more than one answer may have, each volume is asked for its own, all within one deadline.
+        public func snapshots(ofVolumes volumeIDs: [Int64]) async throws(StorageError) -> [ElementSnapshot] {
+            let stopwatch = stopwatch()
+            let wanted = Set(volumeIDs)
+            if wanted.isEmpty { return [] }
+            if let all = try await snapshotsIfFew(nil, within: options.deadline) {
+                return all.filter { wanted.contains($0.volumeID) }
+            }
+            var all: [ElementSnapshot] = []
+            for id in wanted.sorted() {
+                all += try await snapshots(id, within: max(.zero, options.deadline - stopwatch.elapsed))
+                guard all.count <= options.largestList else { throw tooMany }
+            }
+            return all.sorted { $0.id < $1.id }
+        }
+
         private func snapshots(
             _ volumeID: Int64?, within time: Duration
         ) async throws(StorageError) -> [ElementSnapshot] {
+            guard let all = try await snapshotsIfFew(volumeID, within: time) else { throw tooMany }
+            return all
+        }
+
+        private var tooMany: StorageError {
+            failure(
+                .inputOutput, "ListSnapshots",
+                "the list has more than \(options.largestAnswer) bytes, or \(options.largestList) entries")
+        }
+
+        /// Nil where there are more than one answer may have.
+        private func snapshotsIfFew(
+            _ volumeID: Int64?, within time: Duration
+        ) async throws(StorageError) -> [ElementSnapshot]? {
             let parameters: ElementParameters = volumeID.map { ["volumeID": .integer($0)] } ?? [:]
             let list: List
             do throws(ElementCallFailure) {
                 list = try await callUntilRefused("ListSnapshots", parameters, within: time)
             } catch {
+                if case .tooLarge = error { return nil }
                 if case .refused(let refusal) = error, refusal.code == .notFound { return [] }
                 throw storageError(error, "ListSnapshots", at: volumeID.map { "volume \($0)" } ?? "", parameters)
             }
-            guard list.snapshots.count <= options.largestList else {
-                throw failure(.inputOutput, "ListSnapshots", "the list has more than \(options.largestList) entries")
-            }
+            guard list.snapshots.count <= options.largestList else { return nil }
             guard list.snapshots.allSatisfy({ (volumeID ?? $0.volumeID) == $0.volumeID }) else {
                 throw failure(.inputOutput, "ListSnapshots", "the array gives snapshots of another volume")
             }

@@ -91,12 +91,7 @@
                 state.lastID &+= 1
                 return state.lastID
             }
-            let answer: ElementAnswer<Result>
-            do throws(StorageError) {
-                answer = try await read(method, parameters, version, id, within: time)
-            } catch {
-                throw .failed(error)
-            }
+            let answer: ElementAnswer<Result> = try await read(method, parameters, version, id, within: time)
             if let refusal = answer.error, answer.id == nil || answer.id == id { throw .refused(refusal) }
             guard answer.id == id else { throw .failed(failure(.inputOutput, method, "it answers another request")) }
             guard let result = answer.result else {
@@ -108,16 +103,25 @@
         private func read<Result: Decodable>(
             _ method: String, _ parameters: ElementParameters, _ version: ElementVersion, _ id: Int64,
             within time: Duration
-        ) async throws(StorageError) -> ElementAnswer<Result> {
+        ) async throws(ElementCallFailure) -> ElementAnswer<Result> {
             let request = ElementRequest(method: method, params: parameters, id: id)
             guard let body = try? JSONEncoder.element.encode(request) else {
-                throw failure(.invalidArgument, method, "a parameter is no JSON")
+                throw .failed(failure(.invalidArgument, method, "a parameter is no JSON"))
             }
             options.observer?(method)
-            let answer = try await http.post(body, to: version.path, within: min(time, options.requestTime))
-            try checkStatus(answer.status, method)
-            guard let decoded = try? JSONDecoder().decode(ElementAnswer<Result>.self, from: Data(buffer: answer.body))
-            else { throw failure(of: answer, method) }
+            let answer: ElementHTTP.Answer
+            do throws(StorageError) {
+                answer = try await http.post(body, to: version.path, within: min(time, options.requestTime))
+                try checkStatus(answer.status, method)
+            } catch {
+                throw .failed(error)
+            }
+            guard let text = answer.body else {
+                throw .tooLarge(
+                    failure(.inputOutput, method, "the answer has more than \(options.largestAnswer) bytes"))
+            }
+            guard let decoded = try? JSONDecoder().decode(ElementAnswer<Result>.self, from: Data(buffer: text))
+            else { throw .failed(failure(of: answer, method)) }
             return decoded
         }
 

@@ -12,7 +12,8 @@
     final class ElementHTTP: Sendable {
         struct Answer {
             var status: Int
-            var body: ByteBuffer
+            /// Nil where it is larger than `ElementOptions.largestAnswer`.
+            var body: ByteBuffer?
         }
 
         private let client: HTTPClient
@@ -90,16 +91,15 @@
             request.body = .bytes(ByteBuffer(bytes: body))
             do {
                 let response = try await client.execute(request, deadline: .distantFuture)
-                var answer = Answer(status: Int(response.status.code), body: ByteBuffer())
+                let status = Int(response.status.code)
+                var received = ByteBuffer()
                 for try await var part in response.body {
-                    guard part.readableBytes <= options.largestAnswer - answer.body.readableBytes else {
-                        throw StorageError(
-                            .inputOutput, "ask array", at: endpoint.description,
-                            why: "the answer has more than \(options.largestAnswer) bytes")
+                    guard part.readableBytes <= options.largestAnswer - received.readableBytes else {
+                        return Answer(status: status, body: nil)
                     }
-                    answer.body.writeBuffer(&part)
+                    received.writeBuffer(&part)
                 }
-                return answer
+                return Answer(status: status, body: received)
             } catch {
                 throw StorageError(element: error, at: endpoint.description)
             }

@@ -76,12 +76,15 @@
         case refused(ElementRefusal)
         /// There is no answer, or none that can be read.
         case failed(StorageError)
+        /// The answer has more than is read of one.
+        case tooLarge(StorageError)
 
         /// Whether the same request is worth another try.
         var passes: Bool {
             switch self {
             case .refused(let refusal): refusal.passes || refusal.isOne(of: ["xunknownapiversion"])
             case .failed(let error): error.isRetryable
+            case .tooLarge: false
             }
         }
 
@@ -94,6 +97,7 @@
                 case .authenticationFailed, .permissionDenied, .notSupported, .invalidArgument: false
                 default: true
                 }
+            case .tooLarge: true
             }
         }
     }

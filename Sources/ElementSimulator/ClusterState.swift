@@ -141,5 +141,8 @@ struct CloneJob: Codable, Hashable {
     var dueTime: UInt64?
     /// What it ends with, if not well.
     var failure: ElementError?
+    /// Whether it then has the status `error`, with the failure as its result, instead of the status `complete` with
+    /// the failure beside it. Nil in a state that was saved before there was a choice.
+    var hasErrorStatus: Bool?
     var isComplete = false
 }

@@ -85,6 +85,10 @@ public final class ElementArray: Sendable {
         if method == "ListISCSISessions" { return await listSessions(parameters) }
         let old = held.withLock { $0.cluster }
         var cluster = old
+        // What is done to volumes is as of the last look; what they take is as it is now.
+        if method.contains("VolumeStats"), let counters = try? await backend.counters() {
+            cluster.usage.recordSizes(counters)
+        }
         let (answer, changes) = cluster.call(method, parameters, now: Self.now(), jobFault: job)
         do throws(StorageError) {
             if !changes.isEmpty { try await backend.perform(changes) }

@@ -49,7 +49,7 @@ extension ElementCluster {
             handle: state.takeID(), cloneID: state.takeID(), sourceID: source.volumeID, volumeID: clone.volumeID,
             createTime: now, updateTime: now,
             dueTime: jobFault?.isEndless == true ? nil : time(after: configuration.cloneSeconds),
-            failure: jobFault?.error)
+            failure: jobFault?.error, hasErrorStatus: jobFault?.hasErrorStatus)
         state.jobs[job.handle] = job
         forgetOldJobs()
         return [
@@ -79,15 +79,18 @@ extension ElementCluster {
         let handle: Int = try parameters.required("asyncHandle")
         let keepsResult: Bool = try parameters.optional("keepResult") ?? false
         guard let job = state.jobs[handle] else { throw .noAsyncHandle(handle) }
+        let isError = job.failure != nil && job.hasErrorStatus == true
         var answer: [String: JSONValue] = [
             "createTime": Self.timestamp(job.createTime), "lastUpdateTime": Self.timestamp(job.updateTime),
-            "resultType": "Clone", "status": job.isComplete ? "complete" : "running",
+            "resultType": "Clone", "status": !job.isComplete ? "running" : isError ? "error" : "complete",
         ]
         guard job.isComplete else {
             answer["details"] = ["cloneID": .integer(job.cloneID), "volumeID": .integer(job.sourceID)]
             return .object(answer)
         }
-        if let failure = job.failure {
+        if let failure = job.failure, isError {
+            answer["result"] = ["name": .string(failure.name), "message": .string(failure.message)]
+        } else if let failure = job.failure {
             answer["error"] = failure.json
         } else {
             answer["result"] = [

@@ -27,8 +27,10 @@ public struct FaultPlan: Sendable {
         case delay(Double)
         /// The call is done; the connection ends without an answer.
         case drop
-        /// The clone that the call begins ends with an error of this name.
+        /// The clone that the call begins ends with an error of this name, which stands beside the status `complete`.
         case failJob(String)
+        /// The clone that the call begins ends with the status `error`, and an error of this name as its result.
+        case errorJob(String)
         /// The clone that the call begins never ends.
         case endlessJob
     }
@@ -37,6 +39,8 @@ public struct FaultPlan: Sendable {
     struct JobFault: Sendable, Hashable {
         var error: ElementError?
         var isEndless = false
+        /// Whether the status tells the error: `CloneJob.hasErrorStatus`.
+        var hasErrorStatus = false
     }
 
     /// What one call meets.
@@ -76,6 +80,8 @@ public struct FaultPlan: Sendable {
             case .delay(let seconds): encounter.delay += seconds
             case .drop: encounter.drops = true
             case .failJob(let name): encounter.job = JobFault(error: ElementError(name, "A fault of the simulator"))
+            case .errorJob(let name):
+                encounter.job = JobFault(error: ElementError(name, "A fault of the simulator"), hasErrorStatus: true)
             case .endlessJob: encounter.job = JobFault(isEndless: true)
             }
         }
@@ -86,7 +92,7 @@ public struct FaultPlan: Sendable {
 
 extension FaultPlan.Fault {
     /// A fault as the command line has it: `METHOD:EFFECT[,after=N][,count=N]` with the effect one of `fail=NAME`,
-    /// `delay=SECONDS`, `drop`, `job=NAME` and `endless`. Nil for any other text.
+    /// `delay=SECONDS`, `drop`, `job=NAME`, `error=NAME` and `endless`. Nil for any other text.
     public init?(_ text: String) {
         let halves = text.split(separator: ":", maxSplits: 1).map(String.init)
         guard halves.count == 2, let method = halves.first, let settings = halves.last else { return nil }
@@ -97,7 +103,7 @@ extension FaultPlan.Fault {
             let value = parts.count == 2 ? parts.last : nil
             switch (name, value) {
             case ("drop", nil), ("endless", nil): values[name] = true
-            case ("fail", let value?), ("job", let value?): values[name] = .string(value)
+            case ("fail", let value?), ("job", let value?), ("error", let value?): values[name] = .string(value)
             case ("delay", let value?): values[name] = Double(value).map { .number($0) }
             case ("after", let value?), ("count", let value?): values[name] = Int(value).map { .integer($0) }
             default: return nil
@@ -117,6 +123,7 @@ extension FaultPlan.Fault {
         var effects: [FaultPlan.Effect] = []
         if let name: String = try parameters.optional("fail") { effects.append(.fail(name)) }
         if let name: String = try parameters.optional("job") { effects.append(.failJob(name)) }
+        if let name: String = try parameters.optional("error") { effects.append(.errorJob(name)) }
         if try parameters.optional("drop") ?? false { effects.append(.drop) }
         if try parameters.optional("endless") ?? false { effects.append(.endlessJob) }
         if let seconds: Double = try parameters.optional("delay") {
@@ -124,7 +131,7 @@ extension FaultPlan.Fault {
             effects.append(.delay(seconds))
         }
         guard let effect = effects.first, effects.count == 1 else {
-            throw .invalid("a fault is one of fail, delay, drop, job and endless")
+            throw .invalid("a fault is one of fail, delay, drop, job, error and endless")
         }
         guard after >= 0, count ?? 1 > 0 else { throw .invalid("after is not negative, and count not less than 1") }
         self.effect = effect
@@ -136,6 +143,7 @@ extension FaultPlan.Fault {
         switch effect {
         case .fail(let name): members["fail"] = .string(name)
         case .failJob(let name): members["job"] = .string(name)
+        case .errorJob(let name): members["error"] = .string(name)
         case .drop: members["drop"] = true
         case .endlessJob: members["endless"] = true
         case .delay(let seconds): members["delay"] = .number(seconds)

@@ -65,6 +65,8 @@ struct VolumeUsage: Sendable {
         var allocator: FluidAllocator
         var activity = Activity()
         var counters: VolumeCounters?
+        /// What the volume's data takes on the disk, as it was asked for last.
+        var usedBytes = 0
         var load: Load?
         /// Until when the use is booked.
         var time: UInt64
@@ -107,12 +109,12 @@ struct VolumeUsage: Sendable {
         return total
     }
 
-    var usedBytes: Int { entries.values.reduce(0) { $0 + ($1.counters?.usedBytes ?? 0) } }
+    var usedBytes: Int { entries.values.reduce(0) { $0 + $1.usedBytes } }
     var sessionCount: Int { entries.values.reduce(0) { $0 + ($1.counters?.sessions ?? 0) } }
 
     func activity(of volume: Int) -> Activity { entries[volume]?.activity ?? Activity() }
 
-    func usedBytes(of volume: Int) -> Int { entries[volume]?.counters?.usedBytes ?? 0 }
+    func usedBytes(of volume: Int) -> Int { entries[volume]?.usedBytes ?? 0 }
 
     /// Takes up new volumes and changed policies, and forgets what is gone.
     mutating func follow(_ volumes: [Int: VolumeRecord], now: UInt64) {
@@ -151,8 +153,14 @@ struct VolumeUsage: Sendable {
         if load == nil { entries[volume]?.activity.becomeIdle() }
     }
 
+    /// Takes up what the volumes' data takes, at any time, and books nothing.
+    mutating func recordSizes(_ counters: [Int: VolumeCounters]) {
+        for (id, counter) in counters { entries[id]?.usedBytes = counter.usedBytes }
+    }
+
     /// Books what the targets have counted. Called each half second, it sees what an array sees.
     mutating func record(_ counters: [Int: VolumeCounters], now: UInt64) {
+        recordSizes(counters)
         for (id, counter) in counters {
             guard var entry = entries[id], now > entry.time else { continue }
             let done = counter.since(entry.counters ?? VolumeCounters())

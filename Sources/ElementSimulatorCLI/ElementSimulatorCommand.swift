@@ -22,10 +22,11 @@ struct ElementSimulatorCommand: AsyncParsableCommand {
 
             Faults: --fault METHOD:EFFECT[,after=N][,count=N], as often as wanted, METHOD being * for any. EFFECT is \
             fail=NAME (not done, an error of that name), delay=SECONDS (done, answered late), drop (done, the connection \
-            ends without an answer), job=NAME (the clone ends with that error), endless (the clone never ends). The \
-            methods SimulatorAddFault {"method", "fail"|"delay"|"drop"|"job"|"endless", "after", "count"}, \
-            SimulatorListFaults and SimulatorRemoveFaults {"method"} do the same while it runs. SimulatorSetVolumeLoad \
-            {"volumeID", "iops", "ioSize"} makes a volume's statistics those of a load.
+            ends without an answer), job=NAME (the clone ends with that error), error=NAME (the same, with the status \
+            "error"), endless (the clone never ends). The methods SimulatorAddFault {"method", \
+            "fail"|"delay"|"drop"|"job"|"error"|"endless", "after", "count"}, SimulatorListFaults and \
+            SimulatorRemoveFaults {"method"} do the same while it runs. SimulatorSetVolumeLoad {"volumeID", "iops", \
+            "ioSize"} makes a volume's statistics those of a load.
 
             With --tgt each volume is a target of a running tgtd, which asks for the account's secret (by CHAP), or where the \
             volume is in access groups with initiators lets these in. Unit 0 is tgtd's own, the volume is unit 1. A tgtd that was \

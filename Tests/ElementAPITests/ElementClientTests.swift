@@ -107,6 +107,45 @@
             try await array.close()
         }
 
+        @Test("more snapshots than one answer may have are asked for volume by volume")
+        func manySnapshots() async throws {
+            let array = try await ScriptedArray { call in
+                guard call.method == "ListSnapshots" else { return nil }
+                let volumes = call.integer("volumeID").map { [$0] } ?? (1...20).map { Int64($0) }
+                let list = volumes.map { Example.snapshot(100 - $0, of: $0, name: "s") }
+                return .result("{\"snapshots\": [\(list.joined(separator: ","))]}")
+            }
+            let client = try array.client { $0.largestAnswer = 4096 }
+            #expect(try await client.snapshots(ofVolumes: [3, 2]).map(\.id) == [97, 98])
+            #expect(array.calls.map { $0.integer("volumeID") } == [nil, 2, 3])
+            let whole = await #expect(throws: StorageError.self) { _ = try await client.snapshots(of: nil) }
+            #expect(whole?.code == .inputOutput && whole?.why.contains("4096 bytes") == true)
+            let counting = try array.client { $0.largestList = 10 }
+            #expect(try await counting.snapshots(ofVolumes: [2]).map(\.id) == [98])
+            // No more than that is kept of all volumes together.
+            let few = try array.client {
+                $0.largestAnswer = 4096
+                $0.largestList = 1
+            }
+            let error = await #expect(throws: StorageError.self) { _ = try await few.snapshots(ofVolumes: [2, 3]) }
+            #expect(error?.code == .inputOutput)
+            try await array.close()
+        }
+
+        @Test("as many snapshots as one answer may have are asked for at once, and others' are left out")
+        func fewSnapshots() async throws {
+            let array = try await ScriptedArray { call in
+                guard call.method == "ListSnapshots" else { return nil }
+                let list = (1...20).map { Example.snapshot(100 - $0, of: $0, name: "s") }
+                return .result("{\"snapshots\": [\(list.joined(separator: ","))]}")
+            }
+            let client = try array.client()
+            #expect(try await client.snapshots(ofVolumes: [3, 2]).map(\.id) == [97, 98])
+            #expect(try await client.snapshots(ofVolumes: []).isEmpty)
+            #expect(array.calls.map { $0.integer("volumeID") } == [nil])
+            try await array.close()
+        }
+
         @Test("a list that repeats itself, or never ends, is refused")
         func refusesEndlessLists() async throws {
             let repeating = try await ScriptedArray { call in

@@ -48,6 +48,7 @@ struct ArrayTests {
         arguments: [
             ("CreateVolume:fail=xSliceNotRegistered,after=2,count=1", "xSliceNotRegistered"), ("*:delay=0.5", "0.5"),
             ("CloneVolume:drop,count=3", "true"), ("CloneVolume:job=xVolumeFull", "xVolumeFull"),
+            ("CloneVolume:error=xVolumeFull", "xVolumeFull"), ("A:error", nil), ("A:error=x,job=x", nil),
             ("CloneVolume:endless", "true"), ("CreateVolume", nil), ("CreateVolume:", nil), ("A:drop,drop", nil),
             ("A:fail", nil), ("A:fail=x,drop", nil), ("A:delay=-1", nil), ("A:drop,count=0", nil), ("A:count=1", nil),
             ("A:drop,after=-1", nil), ("A:drop,,", nil), (":drop", nil),
@@ -106,5 +107,26 @@ struct ArrayTests {
         backend.fails.withLock { $0 = false }
         _ = try result(await array.call("CreateVolume", parameters))
         #expect(backend.exported.withLock { $0 }.count == 1)
+    }
+
+    @Test("What a volume's bytes take is told as it is when it is asked for")
+    func nonZeroBlocks() async throws {
+        let backend = RecordingBackend()
+        let array = try await ElementArray.open(backend: backend)
+        let account = try result(await array.call("AddAccount", ["username": "tenant"]))
+        let made = try result(
+            await array.call(
+                "CreateVolume",
+                ["name": "v", "accountID": try #require(account["accountID"]), "totalSize": 1_000_000_000]))
+        let id = try TestCluster.number(made["volumeID"])
+        for blocks in [0, 5, 2] {
+            var counters = VolumeCounters()
+            counters.usedBytes = blocks * 4096
+            backend.counted.withLock { [counters] in $0 = [id: counters] }
+            let all = try result(await array.call("ListVolumeStats", ["volumeIDs": [.integer(id)]]))["volumeStats"]
+            #expect(all?.numbers("nonZeroBlocks") == [blocks])
+            let one = try result(await array.call("GetVolumeStats", ["volumeID": .integer(id)]))["volumeStats"]
+            #expect(one?["nonZeroBlocks"] == .integer(blocks))
+        }
     }
 }

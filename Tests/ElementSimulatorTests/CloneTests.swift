@@ -53,6 +53,23 @@ struct CloneTests {
         #expect(test.cluster.state.fault == nil)
     }
 
+    @Test("A clone that fails says so by its status, where its fault has one")
+    func errorStatus() throws {
+        var test = TestCluster { $0.cloneSeconds = 10 }
+        let source = try test.createVolume(of: test.addAccount())
+        let clone = try test.call(
+            "CloneVolume", ["volumeID": .integer(source), "name": "clone"],
+            job: .init(error: ElementError("xVolumeFull", "full"), hasErrorStatus: true))
+        let handle = try #require(clone["asyncHandle"])
+        #expect(try test.call("GetAsyncResult", ["asyncHandle": handle])["status"] == "running")
+        test.wait(seconds: 10)
+        let result = try test.call("GetAsyncResult", ["asyncHandle": handle])
+        #expect(result["status"] == "error")
+        #expect(result["result"] == ["name": "xVolumeFull", "message": "full"])
+        #expect(result["error"] == nil)
+        #expect(test.cluster.state.volumes.keys.sorted() == [source])
+    }
+
     @Test("A clone that is cancelled leaves no volume")
     func cancel() throws {
         var test = TestCluster { $0.cloneSeconds = 10 }

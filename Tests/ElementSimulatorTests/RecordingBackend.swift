@@ -7,6 +7,8 @@ final class RecordingBackend: VolumeBackend {
     let fails = Locked(false)
     let data = Locked<[String: Int]>([:])
     let exported = Locked<[VolumeExport]>([])
+    /// What it says that volumes have been used.
+    let counted = Locked<[Int: VolumeCounters]>([:])
 
     func perform(_ changes: [DataChange]) async throws(StorageError) {
         if fails.withLock({ $0 }) { throw StorageError(.noSpace, "provide bytes") }
@@ -26,6 +28,6 @@ final class RecordingBackend: VolumeBackend {
         exported.withLock { $0 = volumes }
     }
 
-    func counters() async throws(StorageError) -> [Int: VolumeCounters] { [:] }
+    func counters() async throws(StorageError) -> [Int: VolumeCounters] { counted.withLock { $0 } }
     func sessions() async throws(StorageError) -> [VolumeSession] { [] }
 }
