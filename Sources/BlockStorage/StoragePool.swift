@@ -11,6 +11,9 @@ public protocol StoragePool: Sendable {
     /// The formats of the volumes that it creates, the usual one first.
     var formats: [VolumeFormat] { get }
     var capabilities: [Capability] { get }
+    /// The policy that the storage holds all volumes of the pool to together, none of which has one of its own then;
+    /// nil where each can have one.
+    var sharedPolicy: QoSPolicy? { get }
 
     /// Whether the storage answers in time. Costs nothing: what the latest requests have shown.
     var health: PoolHealth { get }
@@ -86,6 +89,16 @@ public protocol StoragePool: Sendable {
 
 extension StoragePool {
     public var health: PoolHealth { .healthy }
+
+    public var sharedPolicy: QoSPolicy? { nil }
+
+    /// Throws `notSupported` for a policy of one volume where all of them share one.
+    public func checkPolicy(_ policy: QoSPolicy?, _ what: String, of volume: String) throws(StorageError) {
+        guard sharedPolicy != nil, let policy, policy != .unlimited else { return }
+        throw StorageError(
+            .notSupported, what, at: "\(name)/\(volume)",
+            why: "all volumes of the pool share the policy of its LUN, which the pool's URL states")
+    }
 
     public func recover(_ intent: Intent) async throws(StorageError) {
         throw StorageError(

@@ -137,6 +137,7 @@ extension FilePool {
 
     public func setQoS(_ policy: QoSPolicy?, of volume: String) async throws(StorageError) {
         try VolumeName.check(volume)
+        try checkPolicy(policy, "set QoS", of: volume)
         let policy = try policy == QoSPolicy() ? nil : policy
         // What nobody adopted has nothing to keep it in.
         if try await findIfPresent(volume) != nil { _ = try await findManaged(volume, "set QoS") }
@@ -152,6 +153,7 @@ extension FilePool {
     public func reserveVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) {
         try VolumeName.check(name)
         try checkSize(request.size, "reserve volume", name)
+        try checkPolicy(request.qos, "reserve volume", of: name)
         let reservation = Declaration(
             .reservation, request.format, request.provisioning, bytes: request.size, qos: request.qos)
         try await withAdmission { (accounts) async throws(StorageError) in

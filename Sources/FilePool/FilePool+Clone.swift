@@ -7,6 +7,7 @@ extension FilePool {
         _ source: VolumeReference, as name: String, _ request: CloneRequest
     ) async throws(StorageError) -> VolumeDescription {
         try VolumeName.check(name)
+        try checkPolicy(request.qos, "clone volume", of: name)
         if source.snapshot != nil && !request.isFull {
             throw failure(
                 .notSupported, "clone volume", name,

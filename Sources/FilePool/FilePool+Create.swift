@@ -16,6 +16,7 @@ extension FilePool {
     public func createVolume(_ name: String, _ request: CreateRequest) async throws(StorageError) -> VolumeDescription {
         try VolumeName.check(name)
         try checkSize(request.size, "create volume", name)
+        try checkPolicy(request.qos, "create volume", of: name)
         return try await names.withName(name) { () async throws(StorageError) in
             try await createOnce(name) { existing in
                 existing.format == request.format && existing.virtualSize == request.size

@@ -42,6 +42,8 @@ public final class FilePool: StoragePool {
         public var expectedIdentity: String?
         /// How much this host lets the pool promise.
         public var limits = PoolLimits.none
+        /// What the storage below holds all volumes to together; nil where it knows no policies.
+        public var sharedPolicy: QoSPolicy?
 
         /// How long the file system may take for a request; nil for as long as it likes.
         public var deadline: Duration?
@@ -144,6 +146,8 @@ public final class FilePool: StoragePool {
             Capability(.exclusiveAttach), Capability(.flatten),
         ]
     }
+
+    public var sharedPolicy: QoSPolicy? { options.sharedPolicy }
 
     public var health: PoolHealth {
         guard let overdue = store.overdue else { return .healthy }

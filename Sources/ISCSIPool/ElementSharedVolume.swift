@@ -18,8 +18,9 @@
         /// The volume access group of the hosts.
         public var group: String
 
-        /// Makes what is not there, and makes what is there what it should be: again is harmless, on several hosts at
-        /// once too. `initiators` are added to those that may log in; `size` in bytes only grows.
+        /// Makes what is not there, and makes what is there what it should be, whoever changed it since: again is
+        /// harmless, on several hosts at once too. `initiators` are added to those that may log in; `size` in bytes
+        /// only grows.
         ///
         /// Throws `invalidArgument` for a size or a policy that the array does not take, and `quotaExceeded` where the group
         /// would have more than 64 initiators or the array has no room.
@@ -51,6 +52,33 @@
                 path: path, portals: provisioner.portals, size: volume.size, policy: complete, group: group)
         }
 
+        /// The policy that the volume has now, whoever set it; nil where the array does not tell. Makes and changes
+        /// nothing, and asks each thing once, for 5 seconds at most.
+        ///
+        /// Throws `notFound` where the array has no such volume, and what `ElementClient` throws where nobody answers.
+        public static func policy(
+            of name: String, _ endpoint: ElementEndpoint, _ settings: ElementProvisioner.Settings,
+            clock: any Clock<Duration> = ContinuousClock()
+        ) async throws(StorageError) -> QoSPolicy? {
+            var options = ElementOptions()
+            options.tries = 1
+            // Of each of two questions.
+            options.deadline = min(settings.deadline / 2, .milliseconds(2500))
+            options.connectTime = options.deadline
+            options.observer = settings.observer
+            let client = try ElementClient(endpoint, options: options, clock: clock)
+            guard let account = try await client.account(named: settings.account),
+                let volume = try await client.sharedVolumes(name, of: account.id).first
+            else {
+                throw StorageError(
+                    .notFound, "find shared volume", at: "\(endpoint), account \(settings.account)",
+                    why: "the array has no volume that was made for pool \(name)")
+            }
+            return volume.qos.flatMap {
+                try? QoSPolicy(minIOPS: $0.minIOPS, maxIOPS: $0.maxIOPS, burstIOPS: $0.burstIOPS)
+            }
+        }
+
         /// What people have to do on the hosts until the volume can be used, a sentence each.
         public var remainingSteps: [String] {
             let portal = portals.first.flatMap(ISCSIAddress.parse) ?? ("", ISCSIAddress.defaultPort)
@@ -62,32 +90,41 @@
                 "On each host, log in: iscsiadm -m discovery -t sendtargets -p \(address) && "
                     + "iscsiadm -m node -T \(path.target) -p \(address) --login",
                 "On one host, once, make a clustered file system, such as OCFS2 or GFS2, on \(device)",
-                "On each host, mount it, and register the mount point: "
-                    + "sluice pool add NAME sharedmountpoint:///MOUNTPOINT",
+                "On each host, mount it, and add this pool again, with mount=MOUNTPOINT in its URL",
             ]
         }
     }
 
-    extension ElementProvisioner {
+    extension ElementClient {
         /// Under which name what a shared volume is called stands in its attributes.
-        private static let sharedName = "sluice-shared"
+        fileprivate static let sharedName = "sluice-shared"
 
+        /// Those that are called that: one, but for a moment, where hosts make it at the same time.
+        fileprivate func sharedVolumes(
+            _ name: String, of accountID: Int64
+        ) async throws(StorageError) -> [ElementVolume] {
+            try await volumes(of: accountID)
+                .filter { $0.status != .deleted && $0.attributes[Self.sharedName] == name }
+        }
+    }
+
+    extension ElementProvisioner {
         fileprivate func sharedVolume(
             _ name: String, _ size: UInt64, _ policy: QoSPolicy
         ) async throws(StorageError) -> ElementVolume {
             let wanted = try qos(policy)
-            var found = try await sharedVolumes(name)
+            var found = try await client.sharedVolumes(name, of: accountID)
             if found.isEmpty {
                 // A ticket of its own: a lost answer is looked up by it.
                 let request = ElementVolumeRequest(
                     name: arrayName(name), accountID: accountID, size: size, qos: wanted,
                     attributes: [
-                        Self.sharedName: .text(name),
+                        ElementClient.sharedName: .text(name),
                         "ticket": .text(String(UInt64.random(in: 0...UInt64.max), radix: 36)),
                     ])
                 let made = try await client.createVolume(request)
                 // Another host may have done so at the same time: both take the older one.
-                found = try await sharedVolumes(name)
+                found = try await client.sharedVolumes(name, of: accountID)
                 if let first = found.first, first.id != made.id {
                     try await client.deleteVolume(made.id)
                     try await client.purgeVolume(made.id)
@@ -100,11 +137,6 @@
             if volume.size < size { change.size = size }
             if volume.qos.map({ !$0.isSame(as: wanted) }) ?? true { change.qos = wanted }
             return change == ElementVolumeChange() ? volume : try await client.modifyVolume(volume.id, change)
-        }
-
-        private func sharedVolumes(_ name: String) async throws(StorageError) -> [ElementVolume] {
-            try await client.volumes(of: accountID)
-                .filter { $0.status != .deleted && $0.attributes[Self.sharedName] == name }
         }
     }
 #endif

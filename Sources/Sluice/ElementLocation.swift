@@ -211,7 +211,7 @@ extension ElementLocation {
         "mvip": "mvip", "svip": "svip", "clusteradminusername": "user", "clusteradminpassword": "password",
         "clusterdefaultminiops": "default-min-iops", "clusterdefaultmaxiops": "default-max-iops",
         "clusterdefaultburstiopspercentofmaxiops": "burst-factor", "miniops": "minIops", "maxiops": "maxIops",
-        "burstiops": "burstIops", "datacenter": "",
+        "burstiops": "burstIops", "mount": "mount", "datacenter": "",
     ]
 
     /// The URL and the password of what CloudStack calls a URL:
@@ -220,7 +220,7 @@ extension ElementLocation {
     ///
     /// Keys come in any order and in any letters; those that are missing or blank, but for MVIP and the user, have the
     /// values that CloudStack gives them; `datacenter` is ignored. Despite its name the last one is a factor: 2 is twice
-    /// the maximum. `minIops`, `maxIops` and `burstIops` are those of its shared form.
+    /// the maximum. `minIops`, `maxIops` and `burstIops` are those of its shared form, to which Sluice adds `mount`.
     ///
     /// Nil for a text that does not begin with one of the keys. Throws `invalidArgument`, with a reason that repeats nothing
     /// of it, for what cannot be meant.

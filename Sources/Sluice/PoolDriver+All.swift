@@ -35,6 +35,7 @@ extension PoolDriver {
         options.isDirect = configuration.isDirect
         options.expectedIdentity = configuration.identity
         options.limits = configuration.limits
+        options.sharedPolicy = configuration.sharedPolicy
         let pool = try await FilePool.open(configuration.name, kind, path: configuration.url.path, options: options)
         return OpenedPool(pool, identity: pool.identity)
     }

@@ -41,31 +41,60 @@
 
         /// One volume of the array for all hosts, whose policy all its volumes share: prepared on the array, and served as
         /// the mount point that it has on this host.
+        ///
+        /// Adding the pool says what the array shall have, and that is made so. Opening it later asks only for the
+        /// policy: an administrator may have changed that, and the file system that is mounted works while the array's
+        /// management is away.
         private static func openShared(
             _ configuration: PoolConfiguration, _ location: ElementLocation, _ endpoint: ElementEndpoint,
             _ policy: QoSPolicy
         ) async throws(StorageError) -> OpenedPool {
+            let settings = ElementProvisioner.Settings(location, pool: configuration)
+            guard let path = location.mountPoint else {
+                let volume = try await prepareShared(configuration, endpoint, settings, policy)
+                let steps = volume.remainingSteps.enumerated().map { "(\($0.offset + 1)) \($0.element)" }
+                    .joined(separator: " ")
+                throw StorageError(
+                    .notAttached, "open pool", at: configuration.name,
+                    why: "the array is ready. What remains: \(steps)")
+            }
+            var files = configuration
+            if configuration.identity == nil {
+                files.sharedPolicy = try await prepareShared(configuration, endpoint, settings, policy).policy
+            } else {
+                files.sharedPolicy = try await currentPolicy(of: configuration.name, endpoint, settings, or: policy)
+            }
+            let common = configuration.url.parameters.filter { PoolURL.commonParameters.contains($0.key) }
+            files.url = PoolURL(scheme: "sharedmountpoint", authority: "", path: path, parameters: common)
+            return try await openFiles(files, .sharedMountPoint(isForced: files.url.isForced))
+        }
+
+        private static func prepareShared(
+            _ configuration: PoolConfiguration, _ endpoint: ElementEndpoint, _ settings: ElementProvisioner.Settings,
+            _ policy: QoSPolicy
+        ) async throws(StorageError) -> ElementSharedVolume {
             guard let size = configuration.limits.capacityBytes else {
                 throw StorageError(
                     .invalidArgument, "open pool", at: configuration.name,
                     why: "a volume that hosts share needs its size: --capacity-bytes N")
             }
-            let volume = try await ElementSharedVolume.prepare(
-                endpoint, ElementProvisioner.Settings(location, pool: configuration), name: configuration.name,
-                size: size, policy: policy, initiators: [try await initiator(ISCSILocation(configuration.url))])
-            guard let path = location.mountPoint else {
-                let steps = volume.remainingSteps.enumerated().map { "(\($0.offset + 1)) \($0.element)" }
-                    .joined(separator: " ")
-                throw StorageError(
-                    .notAttached, "open pool", at: configuration.name,
-                    why:
-                        "the array is ready. What remains: \(steps). Or add this pool again, with mount=MOUNTPOINT in its URL"
-                )
+            return try await ElementSharedVolume.prepare(
+                endpoint, settings, name: configuration.name, size: size, policy: policy,
+                initiators: [try await initiator(ISCSILocation(configuration.url))])
+        }
+
+        /// The policy that a shared volume has; the one that the pool's URL states where the array does not tell, for
+        /// whatever reason: nothing else depends on it.
+        private static func currentPolicy(
+            of name: String, _ endpoint: ElementEndpoint, _ settings: ElementProvisioner.Settings,
+            or stated: QoSPolicy
+        ) async throws(StorageError) -> QoSPolicy {
+            do throws(StorageError) {
+                return try await ElementSharedVolume.policy(of: name, endpoint, settings) ?? stated
+            } catch {
+                if error.code == .cancelled { throw error }
+                return stated
             }
-            var files = configuration
-            let common = configuration.url.parameters.filter { PoolURL.commonParameters.contains($0.key) }
-            files.url = PoolURL(scheme: "sharedmountpoint", authority: "", path: path, parameters: common)
-            return try await openFiles(files, .sharedMountPoint(isForced: files.url.isForced))
         }
     }
 

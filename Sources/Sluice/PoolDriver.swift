@@ -13,6 +13,8 @@ public struct PoolConfiguration: Sendable {
     public var identity: String?
     /// What the pool must not promise more than; see `StoragePool.provisioned`.
     public var limits = PoolLimits.none
+    /// What the storage below holds all its volumes to together; nil where each can have a policy of its own.
+    public var sharedPolicy: QoSPolicy?
     /// Whether its volumes go past caches.
     public var isDirect = false
 }

@@ -51,9 +51,10 @@ extension StorageHost {
             record ?? VolumeRecord(pool: source.pool, name: source.name, provisioning: description.provisioning)
         moved.pool = target.pool
         moved.template = moved.template ?? description.template.map { "\(source.pool)/\($0)" }
+        // Where all volumes share one policy, it has that from then on.
+        let policy = try await pool(target.pool).sharedPolicy == nil ? description.qos : nil
         let request = try await createRequest(
-            size: description.virtualSize, format: description.format, provisioning: moved.provisioning,
-            qos: description.qos,
+            size: description.virtualSize, format: description.format, provisioning: moved.provisioning, qos: policy,
             in: target.pool)
         var migration = Workflow.Migration(
             source: source, target: target, builtAs: Workflow.temporaryName(), record: moved)

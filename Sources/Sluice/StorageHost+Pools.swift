@@ -123,8 +123,10 @@ extension StorageHost {
 
     /// Keeps the name and the room for a lazy volume in its pool, as far as that can hold such a thing.
     func reserve(_ volume: VolumeAddress, _ request: CreateRequest) async throws(StorageError) {
+        let pool = try await pool(volume.pool)
+        try pool.checkPolicy(request.qos, "create volume", of: volume.name)
         do {
-            try await pool(volume.pool).reserveVolume(volume.name, request)
+            try await pool.reserveVolume(volume.name, request)
         } catch  where error.code == .notSupported {
         }
     }

@@ -167,6 +167,7 @@ extension StorageHost {
     private func setPolicy(
         _ policy: QoSPolicy?, of volume: VolumeAddress, in pool: any StoragePool
     ) async throws(StorageError) {
+        try pool.checkPolicy(policy, "set QoS", of: volume.name)
         guard var lazy = try await catalog.volume(volume.name, in: volume.pool), lazy.lazySize != nil else {
             return try await pool.setQoS(policy, of: volume.name)
         }
@@ -178,13 +179,14 @@ extension StorageHost {
     func details(of volume: VolumeAddress) async throws(StorageError) -> VolumeDetails {
         let pool = try await pool(volume.pool)
         let record = try await catalog.volume(volume.name, in: volume.pool)
-        let isEnforced = pool.can(.qosMinimum)
+        let shared = pool.sharedPolicy
+        let isEnforced = pool.can(.qosMinimum) || shared != nil
         let running = try await runningAttachments().filter { $0.address.volume == volume.volume }
         let attachment = running.first { $0.mode == .exclusive } ?? running.first
         if let record, let size = record.lazySize.flatMap({ UInt64(exactly: $0) }) {
             return VolumeDetails(
                 pool: volume.pool, name: volume.name, path: "", format: record.lazyFormat, virtualSize: size,
-                allocatedSize: 0, provisioning: record.provisioning, snapshots: [], qos: record.qos,
+                allocatedSize: 0, provisioning: record.provisioning, snapshots: [], qos: shared ?? record.qos,
                 enforcedBy: .none, minimum: isEnforced ? .enforced : .admissionOnly)
         }
         let description = try await pool.describeVolume(volume.name)
@@ -194,7 +196,7 @@ extension StorageHost {
             provisioning: record?.provisioning ?? description.provisioning,
             template: description.template.map { "\(volume.pool)/\($0)" } ?? record?.template,
             snapshots: description.snapshots,
-            qos: description.qos, enforcedBy: attachment?.enforcer ?? pool.enforcer,
+            qos: shared ?? description.qos, enforcedBy: attachment?.enforcer ?? pool.enforcer,
             minimum: isEnforced ? .enforced : .admissionOnly, attachment: attachment?.details,
             rows: description.details, throttle: attachedVolume(volume)?.throttle?.volume.statistics)
     }

@@ -36,6 +36,7 @@ public enum QoSEnforcer: String, Codable, Sendable {
 extension StoragePool {
     /// Who holds the pool's volumes to their policies, unless something else is asked for.
     var enforcer: QoSEnforcer {
+        if sharedPolicy != nil { return .array }
         guard can(.qosMaximum) else { return .none }
         return kind == RBDLocation.scheme ? .librbd : .array
     }

@@ -17,6 +17,13 @@
                 initiators: ["iqn.2026-01.org.sluice:\(host)"], clock: ImpatientClock())
         }
 
+        private func policy(
+            _ array: ElementTestArray, of name: String = "shared_1"
+        ) async throws(StorageError) -> QoSPolicy? {
+            try await ElementSharedVolume.policy(
+                of: name, array.endpoint, .init(account: "cloud"), clock: ImpatientClock())
+        }
+
         private func volumes(_ array: ElementTestArray) async -> [JSONValue] {
             if case .array(let volumes)? = await array.call("ListVolumes")["volumes"] { volumes } else { [] }
         }
@@ -75,13 +82,49 @@
             #expect(await volumes(array).count == 1)
         }
 
+        @Test("the policy that is told is the one that an administrator has set since, and asking leaves it")
+        func current() async throws {
+            let array = try await ElementTestArray.start()
+            _ = try await prepare(array, host: "a")
+            #expect(try await policy(array) == QoSPolicy(minIOPS: 500, maxIOPS: 1000, burstIOPS: 2000))
+            let made = await volumes(array)
+            let id = try #require(made.first?["volumeID"])
+            let changed: JSONValue = ["minIOPS": 600, "maxIOPS": 3000, "burstIOPS": 5000]
+            _ = await array.call("ModifyVolume", ["volumeID": id, "qos": changed])
+            #expect(try await policy(array) == QoSPolicy(minIOPS: 600, maxIOPS: 3000, burstIOPS: 5000))
+            let after = await volumes(array)
+            #expect(after.count == 1 && after.first?["qos"]?["maxIOPS"] == 3000)
+        }
+
+        @Test("asking for the policy of a volume that is not there makes nothing")
+        func absent() async throws {
+            let array = try await ElementTestArray.start()
+            let withoutAccount = await failure { _ = try await policy(array) }
+            #expect(withoutAccount?.code == .notFound)
+            #expect(await array.call("GetAccountByName", ["username": "cloud"]) == .null)
+            _ = try await prepare(array, host: "a")
+            let other = await failure { _ = try await policy(array, of: "other") }
+            #expect(other?.code == .notFound)
+            #expect(await volumes(array).count == 1)
+        }
+
+        @Test("an array that does not answer is asked for the policy once")
+        func silent() async throws {
+            let array = try await ElementTestArray.start()
+            _ = try await prepare(array, host: "a")
+            await array.fail("ListVolumes", ["drop": true])
+            let lost = await failure { _ = try await policy(array) }
+            #expect(lost?.isRetryable == true)
+            #expect(try await policy(array) != nil)
+        }
+
         @Test("what is left to do is said, with the target and without any secret")
         func steps() async throws {
             let array = try await ElementTestArray.start()
             let volume = try await prepare(array, host: "a")
             let text = volume.remainingSteps.joined(separator: "\n")
             #expect(text.contains("iscsiadm -m node -T \(volume.path.target) -p 127.0.0.1:3260 --login"))
-            #expect(text.contains("-lun-0") && text.contains("sharedmountpoint://"))
+            #expect(text.contains("-lun-0") && text.contains("mount=MOUNTPOINT"))
             let account = await array.call("GetAccountByName", ["username": "cloud"])
             guard case .string(let secret)? = account["account"]?["initiatorSecret"] else {
                 Issue.record("no secret")

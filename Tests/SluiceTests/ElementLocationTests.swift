@@ -131,6 +131,17 @@ import Testing
         #expect(try ElementLocation(url).shared == QoSPolicy(minIOPS: 1000, maxIOPS: 2000, burstIOPS: 4000))
     }
 
+    @Test("its shared form says where the volume is mounted, too", arguments: ["mount", "Mount", "MOUNT"])
+    func mount(key: String) throws {
+        let (url, _) = try #require(
+            try ElementLocation.cloudStack(
+                "MVIP=a;clusterAdminUsername=c;clusterAdminPassword=d;minIops=1000;maxIops=2000;burstIops=4000"
+                    + ";\(key)=/mnt/shared one"))
+        try url.checkParameters(known: ElementLocation.parameters)
+        #expect(try ElementLocation(url).mountPoint == "/mnt/shared one")
+        #expect(try PoolURL.parse("\(url)").url == url)
+    }
+
     @Test(
         "other texts are not CloudStack's", arguments: ["", "element://a?user=b", "nfs://a/MVIP=b", ";", "a=b;MVIP=c"])
     func others(text: String) throws { #expect(try ElementLocation.cloudStack(text) == nil) }
@@ -146,6 +157,7 @@ import Testing
             "MVIP=a;clusterAdminUsername=b;clusterDefaultMinIops=20000;clusterAdminPassword=hunter2",
             "MVIP=a;clusterAdminUsername=b;clusterDefaultBurstIopsPercentOfMaxIops=0.5;clusterAdminPassword=hunter2",
             "MVIP=a;clusterAdminUsername=b;clusterAdminPassword=hunter2\u{1}",
+            "MVIP=a;clusterAdminUsername=b;mount=/mnt/a;clusterAdminPassword=hunter2",
         ])
     func badCloudStack(text: String) {
         let error = #expect(throws: StorageError.self) { _ = try ElementLocation.cloudStack(text) }
