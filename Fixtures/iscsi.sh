@@ -1,13 +1,16 @@
 # shellcheck shell=bash
 # iSCSI targets for the scripts. Source it after lib.sh; the targets of a script end with it.
 
-# start_target NAME: a tgtd without any unit in $work/NAME. Later commands find it as tgtadm would.
+# start_target NAME [OPTION…]: a tgtd without any unit in $work/NAME. Later commands find it as tgtadm would.
 start_target() {
-    setpriv --pdeathsig TERM "$root/Fixtures/iscsi" start "$work/$1" --luns 0 >"$work/$1.json" 2>"$work/$1.log" &
+    local name=$1
+    shift
+    setpriv --pdeathsig TERM "$root/Fixtures/iscsi" start "$work/$name" --luns 0 "$@" >"$work/$name.json" \
+        2>"$work/$name.log" &
     children+=("$!")
-    wait_until 60 target_settled "$!" "$1" || true
-    [ -s "$work/$1.json" ] || fail "the target $1 does not start"
-    export TGT_IPC_SOCKET=$work/$1/tgtd
+    wait_until 60 target_settled "$!" "$name" || true
+    [ -s "$work/$name.json" ] || fail "the target $name does not start"
+    export TGT_IPC_SOCKET=$work/$name/tgtd
 }
 target_settled() { [ -s "$work/$2.json" ] || ended "$1"; }
 # target NAME kill|pause|resume|restart
@@ -32,7 +35,7 @@ start_array() {
         >"$directory/addresses" 2>"$work/$1.log" &
     children+=("$!")
     wait_until 30 test -s "$directory/addresses" || fail "the simulator $1 does not start"
-    portal=$(jq --raw-output '.portals[0]' "$work/$2.json")
+    portal=$(jq --raw-output '.portals | join(",")' "$work/$2.json")
     array_url=$(sed -n 's|^https://\([^/]*\)/.*|element://\1|p' "$directory/addresses" | head -n 1)
     array_url+="?user=admin&svip=$portal&ca=$directory/cert.pem&initiator=iqn.2026-01.org.example:host"
 }

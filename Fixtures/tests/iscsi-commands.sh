@@ -93,17 +93,17 @@ start_array array tgt
 mkdir "$work/files"
 sluice pool add d "dir://$work/files" >/dev/null
 
-# commands POOL URL SIZE [OPTION…]: all of them, on volumes of that size.
+# commands POOL URL SIZE IOPS BYTES [OPTION…]: all of them, on volumes of that size; others' volumes there count as so much.
 commands() {
-    local url=$2 size=$3
+    local url=$2 size=$3 counted=".allocatedIOPS == $4 and .provisionedBytes == $5"
     p=$1
-    shift 3
+    shift 5
     ok pool add "$p" "$url" --tag fast --tag chosen --capacity-iops 10000 "$@"
     ok pool add "$p" "$url" --tag fast --tag chosen --capacity-iops 10000 "$@"
     no alreadyExists pool add "$p" "$url" "$@"
     ok --json pool list
     ok --json pool info "$p"
-    is '.health == "healthy" and .capacityIOPS == 10000 and .allocatedIOPS == 0 and .provisionedBytes == 0'
+    is ".health == \"healthy\" and .capacityIOPS == 10000 and $counted"
     capabilities=$(jq --raw-output '[.capabilities[].name] | join(" ")' <<<"$out")
 
     ok --json template import "$p/image" "$work/image.raw" --format raw \
@@ -268,10 +268,11 @@ policies() {
 # Something of others': a file in the directory of a pool, and a volume in an array's account.
 mkdir --parents "$work/tgt-units"
 truncate --size 64M "$work/tgt-units/foreign"
-commands t "$(target_url tgt)" $((128 << 20))
+commands t "$(target_url tgt)" $((128 << 20)) 0 0
 account=$(ask_array array AddAccount '{"username":"sluice"}' | jq .accountID)
-ask_array array CreateVolume "{\"name\":\"foreign\",\"accountID\":$account,\"totalSize\":1000341504}" >/dev/null
-commands e "$array_url" 1000341504 --secret-file "$work/array/password"
+ask_array array CreateVolume "{\"name\":\"foreign\",\"accountID\":$account,\"totalSize\":1000341504,
+    \"qos\":{\"minIOPS\":200,\"maxIOPS\":1000,\"burstIOPS\":1000}}" >/dev/null
+commands e "$array_url" 1000341504 200 1000341504 --secret-file "$work/array/password"
 
 printf '%-88s  %-16s  %s\n' command 'on units of tgt' 'on an array'
 for command in "${order[@]}"; do

@@ -10,6 +10,24 @@
             }
         }
 
+        /// One call for all. An array that does not answer it, or not soon, has units all the same.
+        public func allocatedSizes(of units: [LUN.ID]) async throws(StorageError) -> [LUN.ID: UInt64] {
+            // Without a number the array would tell of all that it has.
+            guard !units.isEmpty else { return [:] }
+            var sizes: [LUN.ID: UInt64] = [:]
+            do throws(StorageError) {
+                // Nobody waits long for a figure.
+                let limit = min(settings.deadline, .seconds(1))
+                let volumes = units.map { Int64(clamping: $0) }
+                for volume in try await client.statistics(ofVolumes: volumes, within: limit) {
+                    sizes[LUN.ID(clamping: volume.volumeID)] = volume.nonZeroBlocks.map { min($0, 1 << 48) * 4096 }
+                }
+            } catch {
+                if error.code == .cancelled { throw error }
+            }
+            return sizes
+        }
+
         public func unit(_ id: LUN.ID) async throws(StorageError) -> LUN? {
             try await watching { () async throws(StorageError) in try await own(id).map(describe) }
         }
@@ -101,9 +119,8 @@
                     guard try await own(id) != nil else { return [] }
                     return try await client.snapshots(of: Int64(clamping: id)).compactMap(describe)
                 }
-                let ours = Set(
-                    try await client.volumes(of: accountID).filter { $0.status != .deleted }.map(\.id))
-                return try await client.snapshots(of: nil).filter { ours.contains($0.volumeID) }.compactMap(describe)
+                let ours = try await client.volumes(of: accountID).filter { $0.status != .deleted }.map(\.id)
+                return try await client.snapshots(ofVolumes: ours).compactMap(describe)
             }
         }
 

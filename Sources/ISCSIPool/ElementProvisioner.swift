@@ -191,8 +191,9 @@
 
         public func sessions(of id: LUN.ID) async throws(StorageError) -> [LUNSession] {
             try await watching { () async throws(StorageError) in
+                // Whichever way an initiator has written its name, it is compared in lower case.
                 try await client.sessions().filter { $0.volumeID == Int64(clamping: id) }
-                    .map { LUNSession(initiator: $0.initiatorName, address: $0.initiatorIP) }
+                    .map { LUNSession(initiator: $0.initiatorName.lowercased(), address: $0.initiatorIP) }
             }
         }
 

@@ -44,14 +44,15 @@
         static let capacity = 128 << 10
         private static let largestGatherCount = 256
 
-        init(_ socket: Socket, userTimeout: Duration) {
+        /// A peer that acknowledges nothing for as long as `silence`, at least two seconds, is gone: also while nothing
+        /// is to be sent, as when only answers are lost.
+        init(_ socket: Socket, silence: Duration) {
             self.socket = socket
-            let milliseconds = Int32(clamping: min(userTimeout, .seconds(1 << 20)).components.seconds * 1000)
-            // A peer that vanishes is noticed, also while nothing is to be sent.
+            let seconds = Int32(clamping: min(max(silence, .seconds(2)), .seconds(1 << 20)).components.seconds)
             set(SOL_SOCKET, SO_KEEPALIVE, 1)
-            set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30)
-            set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10)
-            set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, milliseconds)
+            set(Int32(IPPROTO_TCP), TCP_KEEPIDLE, min(seconds / 2, 30))
+            set(Int32(IPPROTO_TCP), TCP_KEEPINTVL, min(max(1, seconds / 4), 10))
+            set(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, seconds * 1000)
         }
 
         /// From now on also a wait that is under way ends when so much has come, and no sooner.
@@ -68,7 +69,16 @@
         }
 
         /// Closes both directions, and forgets all memory. Nothing may follow but the end of a `receive` that is under way.
-        mutating func end() {
+        ///
+        /// With `discarding` what the peer has not acknowledged is not sent again: it would fall on what is written by
+        /// another connection.
+        mutating func end(discarding: Bool) {
+            if discarding {
+                var option = linger(l_onoff: 1, l_linger: 0)
+                _ = unsafe setsockopt(
+                    socket.descriptor.rawValue, SOL_SOCKET, SO_LINGER, &option,
+                    socklen_t(MemoryLayout<linger>.size))
+            }
             socket.shutDown()
             (own, pieces, next, sentOfNext) = ([], [], 0, 0)
         }

@@ -8,8 +8,8 @@
         /// Where open-iscsi keeps the host's name.
         public static let nameFile: FilePath = "/etc/iscsi/initiatorname.iscsi"
 
-        /// The host's name: that of `InitiatorName=` in `file`. Throws `notFound` where there is no file, or no name in
-        /// it.
+        /// The host's name: that of `InitiatorName=` in `file`, in lower case, as names are compared (RFC 7143, section
+        /// 4.2.7.1). Throws `notFound` where there is no file, or no name in it.
         public static func hostName(in file: FilePath = nameFile) async throws(StorageError) -> String {
             let text: String
             do throws(SystemError) {
@@ -32,7 +32,7 @@
                 guard parts.count == 2, parts[0].prefix(while: { !$0.isWhitespace }) == "InitiatorName" else {
                     continue
                 }
-                return String(parts[1].prefix { !$0.isWhitespace })
+                return parts[1].prefix { !$0.isWhitespace }.lowercased()
             }
             throw StorageError(
                 .notFound, "read the initiator's name", at: file.string, why: "there is no line InitiatorName=")

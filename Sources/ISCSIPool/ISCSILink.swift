@@ -140,15 +140,27 @@
         /// Receives from the session, and makes another when it is lost, until the link is closed.
         private func run() async {
             var failures = 0
+            // A session that is lost is followed by one of the next portal: who fell silent would be asked in vain.
+            var turn = 0
+            // Somebody answers who does not let us in.
+            var isRefused = false
+            func serve(_ session: ISCSISession) async {
+                await receive(session)
+                turn = session.turn + 1
+                // A target that takes sessions but no command is left alone as one that takes none. Nor is one by which
+                // something was late asked again at once.
+                failures = state.withLock { $0.isProven && !$0.wasLate } ? 0 : failures + 1
+            }
             if let first = state.withLock({ $0.session }) {
-                await receive(first)
-                if state.withLock({ $0.wasLate }) { failures = 1 }
+                await serve(first)
+                // Nobody may have asked it for anything yet.
+                if !state.withLock({ $0.wasLate }) { failures = 0 }
             }
             while !state.withLock({ $0.isOver }) {
                 let needsReset = state.withLock { $0.needsReset }
                 do throws(StorageError) {
-                    try await login.willConnect?()
-                    let session = try await login.session(failures) { (session) async throws(StorageError) in
+                    if isRefused { await login.remind() }
+                    let session = try await login.session(turn) { (session) async throws(StorageError) in
                         try await self.prepare(session, needsReset)
                     }
                     let isWanted = change { state in
@@ -161,14 +173,14 @@
                         session.end()
                         return
                     }
-                    await receive(session)
-                    // A target that takes sessions but no command is left alone as one that takes none.
-                    // Nor is one by which something was late: the next portal has its turn.
-                    failures = state.withLock { $0.isProven && !$0.wasLate } ? 0 : failures + 1
+                    isRefused = false
+                    await serve(session)
                     if failures > 0 { await IOExecutor.sleep(for: login.backoff(after: failures)) }
                 } catch {
                     if error.code == .fenced { return change { $0.fence(error) } }
                     state.withLock { $0.trouble = error }
+                    isRefused = ![.connectionLost, .timedOut].contains(error.code)
+                    turn += 1
                     failures += 1
                     await IOExecutor.sleep(for: login.backoff(after: failures))
                 }

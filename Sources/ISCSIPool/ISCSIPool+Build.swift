@@ -169,7 +169,8 @@
                     try await settle(unit)
                 } else if ContinuousClock.now > end || Task.isCancelled {
                     throw failure(
-                        .busy, what, mark.name, "another operation on it is under way\(who.map { ": \($0)" } ?? "")")
+                        .busy, what, mark.name,
+                        "another operation on it is under way\(who.map { ": \($0)" } ?? ""); \(remedy(mark.name))")
                 } else {
                     turn += 1
                     await Self.pause(turn)

@@ -8,7 +8,7 @@
     /// sees the other. Who sees somebody with an older unit goes away; who sees somebody with a younger one waits until
     /// that has gone away, or has got it. So one gets it at most, whatever the order in which an array shows what it
     /// was told, and nobody waits in a circle. What a dead process of this host wants is taken away; what another
-    /// host's wants stays until that host's next start.
+    /// host's wants stays until that host's next start, or until people say that there will be none.
     extension ISCSIPool {
         /// Makes sure that the unit, which is marked so, may have the name (unless nil) and the room that it wants.
         ///
@@ -25,7 +25,13 @@
                 guard waitsForName || waitsForRoom else { return }
                 try await sweep(census.units)
                 guard ContinuousClock.now < end, !Task.isCancelled else {
-                    throw failure(.busy, what, volume, "another host wants the same, and does not come to an end")
+                    let own = unit.mark?.ticket
+                    let other = census.units.compactMap(\.mark).first { $0.ticket != nil && $0.ticket != own }
+                    let who = other.map { " for \($0.name)\($0.process.map { " (\($0))" } ?? "")" } ?? ""
+                    throw failure(
+                        .busy, what, volume,
+                        "another host wants the same\(who), and does not come to an end; "
+                            + remedy(other?.name ?? volume))
                 }
                 turn += 1
                 await Self.pause(turn)
@@ -50,7 +56,7 @@
                 if wantsIt, other.id < unit.id {
                     throw failure(
                         .alreadyExists, "create", name,
-                        "another process makes it\(mark.process.map { ": \($0)" } ?? "")")
+                        "another process makes it\(mark.process.map { ": \($0)" } ?? ""); \(remedy(name))")
                 }
                 isWaiting = true
             }

@@ -104,19 +104,39 @@
                 guard format == .raw else {
                     throw failure(.notSupported, what, name, "only raw units are taken over")
                 }
-                try await checkRoom(
-                    Provisioned(bytes: unit.size, minIOPS: unit.qos?.minIOPS ?? 0), for: nil, what, of: name)
+                // What is served counts already.
+                if unit.path == nil {
+                    try await checkRoom(
+                        Provisioned(bytes: unit.size, minIOPS: unit.qos?.minIOPS ?? 0), for: nil, what, of: name)
+                }
                 try await recording("adopt", of: name) { (ticket) async throws(StorageError) in
+                    let claim = try await claimRoom(for: unit, ticket, what, name)
                     // Ready from the first moment on: nothing of it may be undone but the mark.
                     var mark = LUNMark(name: name, format: format)
                     sign(&mark, ticket)
-                    (mark.promisedBytes, mark.promisedIOPS) = (unit.size, unit.qos?.minIOPS ?? 0)
                     let adopted = try await provisioner.change(
                         unit.id, LUNChange(mark: mark, expected: .some(nil)))
+                    if let claim { try await provisioner.delete(claim.id) }
                     try await finish(adopted)
                 }
                 return try await describeVolume(name)
             }
+        }
+
+        /// A small unit that keeps the room for a file which is about to be one, until it is deleted; nil for what
+        /// counts already, or may have any room.
+        ///
+        /// A file has no mark that could say so, and what is adopted does not become a file again.
+        private func claimRoom(
+            for file: LUN, _ ticket: String, _ what: String, _ name: String
+        ) async throws(StorageError) -> LUN? {
+            if file.path != nil || options.limits == .none { return nil }
+            let least = try rounded(512, what, name)
+            var mark = mark(name, .volume, ticket)
+            mark.promisedBytes = file.size - min(file.size, least)
+            let claim = try await provisioner.create(LUNRequest(size: least, qos: file.qos, mark: mark))
+            try await contend(claim, for: nil, what, of: name)
+            return claim
         }
     }
 #endif

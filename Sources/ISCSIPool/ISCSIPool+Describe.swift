@@ -13,8 +13,9 @@
 
         private func list(_ isWanted: (LUN) -> Bool) async throws(StorageError) -> [VolumeDescription] {
             let census = try await census()
-            return census.units.filter { $0.visibleName != nil && isWanted($0) }.map { describe($0, census) }
-                .sorted { $0.name < $1.name }
+            let units = census.units.filter { $0.visibleName != nil && isWanted($0) }
+            let sizes = try await provisioner.allocatedSizes(of: units.map(\.id))
+            return units.map { describe($0, census, sizes) }.sorted { $0.name < $1.name }
         }
 
         public func describeVolume(_ name: String) async throws(StorageError) -> VolumeDescription {
@@ -24,7 +25,7 @@
             guard let unit = find(name, in: census.units) else {
                 throw failure(.notFound, what, name, "there is no volume or template of that name")
             }
-            var description = describe(unit, census)
+            var description = describe(unit, census, try await provisioner.allocatedSizes(of: [unit.id]))
             description.details = [VolumeDescription.Detail("unit", "\(unit.id)")] + unit.details
             if let holder = unit.mark?.holder {
                 description.details.append(
@@ -38,11 +39,14 @@
             return description
         }
 
-        private func describe(_ unit: LUN, _ census: UnitCensus) -> VolumeDescription {
+        private func describe(
+            _ unit: LUN, _ census: UnitCensus, _ allocatedSizes: [LUN.ID: UInt64]
+        ) -> VolumeDescription {
             var description = VolumeDescription(
                 name: unit.visibleName ?? unit.name, path: unit.path.map { "\($0)" } ?? unit.name,
                 format: unit.mark?.format, virtualSize: unit.mark?.virtualSize ?? unit.size,
-                allocatedSize: unit.allocatedSize ?? unit.size, provisioning: unit.mark?.provisioning ?? .thin,
+                allocatedSize: allocatedSizes[unit.id] ?? unit.allocatedSize ?? unit.size,
+                provisioning: unit.mark?.provisioning ?? .thin,
                 qos: unit.qos, isManaged: unit.mark != nil, isTemplate: !unit.isVolume)
             if let source = unit.mark?.source,
                 let name = census.units.first(where: { $0.id == source.unit && $0.mark?.phase != .building })?.mark?

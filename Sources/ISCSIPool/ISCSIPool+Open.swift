@@ -263,7 +263,7 @@
             options.isReadOnly = isReadOnly
             options.attachment = attachment
             let (provisioner, initiator) = (provisioner, self.options.initiatorName)
-            options.willConnect = { () async throws(StorageError) in
+            options.willReconnect = { () async throws(StorageError) in
                 _ = try await provisioner.access(to: unit, for: initiator)
             }
             do throws(StorageError) {
@@ -290,6 +290,9 @@
 
         public func breakLock(of volume: String) async throws(StorageError) {
             let what = "break lock"
+            try VolumeName.check(volume)
+            // What was only half made is gone then, and what was deleted may be.
+            if try await endWork(on: volume, what), try await findIfPresent(volume)?.mark == nil { return }
             let unit = try await findManaged(volume, what)
             guard attachments.begin(unit.id, .exclusive) else {
                 throw failure(.busy, what, volume, "this process has it open: detach it")
@@ -307,14 +310,16 @@
             guard let snapshot = try await snapshot(of: unit, reference, what) else {
                 throw failure(.notFound, what, "\(reference)", "there is no such snapshot")
             }
-            // Nothing is recorded: it lasts as long as the volume is open. Its mark tells what is left of it by whom.
-            var mark = mark(reference.name, .template, Self.unique())
-            mark.format = unit.mark?.format ?? .raw
-            let request = LUNRequest(
-                size: try rounded(snapshot.size, what, "\(reference)"), qos: try completed(nil, what, "\(reference)"),
-                mark: mark)
-            let clone = try await provisioner.clone(unit.id, snapshot: snapshot.id, isQuiet: false, request)
+            let size = try rounded(snapshot.size, what, "\(reference)")
+            let qos = try completed(nil, what, "\(reference)")
+            // It counts for others as long as it is there, and is not refused: a full pool is one to copy things from. No
+            // log has it: it lasts as long as the volume is open. Its mark tells what is left of it by whom.
+            let intent = intent("open snapshot", of: reference.name)
             do throws(StorageError) {
+                var mark = mark(reference.name, .template, intent.details[Detail.ticket] ?? "")
+                mark.format = unit.mark?.format ?? .raw
+                let clone = try await provisioner.clone(
+                    unit.id, snapshot: snapshot.id, isQuiet: false, LUNRequest(size: size, qos: qos, mark: mark))
                 let volume = try await connect(clone, .shared, isReadOnly: true)
                 let contents: any Volume
                 do throws(StorageError) {
@@ -328,7 +333,8 @@
                     try await provisioner.delete(clone.id)
                 }
             } catch {
-                try? await uncancelled { () async throws(StorageError) in try await self.provisioner.delete(clone.id) }
+                // Also what the array had made when its answer was lost.
+                try? await undo(intent, nil)
                 throw error
             }
         }

@@ -80,6 +80,47 @@
             }
         }
 
+        /// What to do about a process that is at work for ever: only people know that its host is gone.
+        func remedy(_ name: String) -> String {
+            "if its host is gone for good, sluice volume break-lock \(self.name)/\(name) ends what it has begun"
+        }
+
+        /// Undoes or finishes what others have begun with a name, on people's word that they never come back. False
+        /// where there is no such thing.
+        ///
+        /// Throws `busy` where a process of this host is at it that runs.
+        func endWork(on name: String, _ what: String) async throws(StorageError) -> Bool {
+            let units = try await provisioner.units()
+            let isVisible = find(name, in: units) != nil
+            let begun = units.filter { unit in
+                guard let mark = unit.mark, mark.ticket != nil else { return false }
+                if mark.newName == name { return true }
+                // Templates that are being written, and snapshots that are read, are in nobody's way.
+                return mark.name == name && (mark.kind == .volume || !isVisible)
+            }
+            if begun.isEmpty { return false }
+            for unit in begun {
+                guard let process = unit.mark?.process, process.isAlive else { continue }
+                throw failure(.busy, what, name, "\(process), of this host, is at work on it")
+            }
+            try await recording("break lock", of: name) { (ticket) async throws(StorageError) in
+                for unit in begun {
+                    guard let old = unit.mark else { continue }
+                    // Under a ticket of ours: whoever lives after all finds that the work is its own no more.
+                    var mark = old
+                    sign(&mark, ticket)
+                    let taken = try await provisioner.change(unit.id, LUNChange(mark: mark, expected: .some(old)))
+                    // Nobody may come to rely on what that host deletes if it does come back.
+                    for snapshot in try await provisioner.snapshots(of: unit.id)
+                    where snapshot.work == old.ticket?[...] {
+                        try await provisioner.deleteSnapshot(snapshot.id, of: unit.id)
+                    }
+                    try await settle(taken)
+                }
+            }
+            return true
+        }
+
         /// Whether a holder was a process of this host, and is gone.
         func isDead(_ holder: LUNMark.Holder) -> Bool {
             if holder.process.isDead { return true }

@@ -101,12 +101,19 @@
                 }
                 if unit.qos == policy { return }
                 let change = LUNChange(qos: policy.map { .policy($0) } ?? LUNChange.Policy.none)
-                let (new, old) = (policy?.minIOPS ?? 0, unit.qos?.minIOPS ?? 0)
-                let extra = new - min(new, old)
-                try await checkRoom(Provisioned(minIOPS: extra), for: nil, what, of: volume)
+                func addition(to unit: LUN) -> UInt64 {
+                    let (new, old) = (policy?.minIOPS ?? 0, unit.qos?.minIOPS ?? 0)
+                    return new - min(new, old)
+                }
+                try await checkRoom(Provisioned(minIOPS: addition(to: unit)), for: nil, what, of: volume)
                 try await recording("set QoS", of: volume) { (ticket) async throws(StorageError) in
-                    let begun = try await begin(unit, ticket, what) { $0.promisedIOPS = extra }
-                    if extra > 0 { try await contend(begun, for: nil, what, of: volume) }
+                    var begun = try await begin(unit, ticket, what) { _ in }
+                    // Another host may have changed it until now, and from now on none does.
+                    let extra = addition(to: begun)
+                    if extra > 0 {
+                        begun = try await amend(begun, with: LUNChange()) { $0.promisedIOPS = extra }
+                        try await contend(begun, for: nil, what, of: volume)
+                    }
                     try await finish(begun, with: change)
                 }
             }

@@ -9,11 +9,14 @@
 
         /// What a unit takes of the pool's limits, and what of that is only wanted so far.
         func provisioned(_ unit: LUN) -> (settled: Provisioned, pending: Provisioned) {
-            guard let mark = unit.mark else { return (Provisioned(), Provisioned()) }
             let bytes = (snapshots[unit.id] ?? []).reduce(unit.size) { $0.addingSaturating($1.size) }
             let has = Provisioned(bytes: bytes, minIOPS: unit.qos?.minIOPS ?? 0)
-            if mark.phase == .building { return (Provisioned(), has) }
-            return (has, Provisioned(bytes: mark.promisedBytes ?? 0, minIOPS: mark.promisedIOPS ?? 0))
+            guard let mark = unit.mark else {
+                // The array gives others' units what it gives ours. A file that nobody serves is none yet.
+                return (unit.path == nil ? Provisioned() : has, Provisioned())
+            }
+            let promised = Provisioned(bytes: mark.promisedBytes ?? 0, minIOPS: mark.promisedIOPS ?? 0)
+            return mark.phase == .building ? (Provisioned(), has + promised) : (has, promised)
         }
 
         /// Of all but one.

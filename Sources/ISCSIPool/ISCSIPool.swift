@@ -7,7 +7,7 @@
     /// What the pool knows of a volume stands with its unit (`LUNMark`), where every host sees it; no host's records
     /// count. Everything new is built as a unit that is marked as not ready, recorded first with the pool's
     /// `IntentLog`, and becomes visible as the last step: a crash leaves what `recover` removes, found by the ticket
-    /// that is in the intent and in the mark. Units without a mark are somebody else's, and are left alone.
+    /// that is in the intent and in the mark. Units without a mark are somebody else's: they count, and are left alone.
     ///
     /// Arrays check neither that a name is given once, nor that minimums and sizes fit. Hosts agree on that by what
     /// they see: whoever wants something marks a unit so, and then looks at all others. See `contend`.
@@ -39,7 +39,7 @@
             package var observer: (@Sendable (_ call: String) -> Void)?
 
             /// 30 seconds, no limits, any identity, nothing recorded.
-            public init(initiatorName: String) { self.initiatorName = initiatorName }
+            public init(initiatorName: String) { self.initiatorName = initiatorName.lowercased() }
         }
 
         public let name: String

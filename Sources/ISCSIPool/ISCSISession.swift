@@ -19,6 +19,8 @@
         @safe @exclusivity(unchecked) private var connection: ISCSIConnection
         /// Whom the session is with.
         let address: String
+        /// Of which portal it is, counted in a circle.
+        var turn = 0
         /// Where failures are noted that the target tells of late.
         private let lateFailure: Locked<SCSIStatus?>
         /// The unit that commands go to, as REPORT LUNS writes it.
@@ -82,8 +84,8 @@
         /// Calls that receive, before others have their turn.
         private static let largestReceiptCount = 4
 
-        init(_ socket: Socket, at address: String, userTimeout: Duration, lateFailure: Locked<SCSIStatus?>) {
-            connection = ISCSIConnection(socket, userTimeout: userTimeout)
+        init(_ socket: Socket, at address: String, silence: Duration, lateFailure: Locked<SCSIStatus?>) {
+            connection = ISCSIConnection(socket, silence: silence)
             descriptor = socket.descriptor.rawValue
             (self.address, self.lateFailure) = (address, lateFailure)
         }
@@ -463,7 +465,7 @@
         func end() -> [ISCSICommand] {
             if isEnded { return [] }
             isEnded = true
-            connection.end()
+            connection.end(discarding: commandCount > 0 || wantsToSend)
             let taken = commands.compactMap(\.self).sorted {
                 Int32(bitPattern: $0.number &- requestNumber) < Int32(bitPattern: $1.number &- requestNumber)
             }

@@ -21,7 +21,7 @@
         public var portals: [String]
         /// The target's name: `iqn.…`, `eui.…` or `naa.…`.
         public var name: String
-        /// This host's name.
+        /// This host's name, in lower case: some targets compare it byte by byte.
         public var initiatorName: String
         /// Proves the initiator to the target; nil where the target asks for no proof.
         public var credentials: Credentials?

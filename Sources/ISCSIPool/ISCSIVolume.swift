@@ -39,9 +39,10 @@
             public var isReadOnly = false
             /// Whether this is the only one that writes.
             public var attachment = Attachment.shared
-            /// Called before the target is logged in to again, after a session was lost: a target that was started anew
-            /// may have to be told what it has. What it throws counts as a failed attempt.
-            public var willConnect: (@Sendable () async throws(StorageError) -> Void)?
+            /// Called when a session was lost and the target answers, but refuses another: one that was started anew may
+            /// have to be told what it has. It has a quarter of the deadline, and the target is asked again whatever it
+            /// throws: whoever manages the target need not be there as long as the target is.
+            public var willReconnect: (@Sendable () async throws(StorageError) -> Void)?
 
             public init() {}
         }
@@ -72,7 +73,7 @@
         ) async throws(StorageError) -> ISCSIVolume {
             let path = ISCSIPath(target: target.name, lun: lun)
             var login = try ISCSILogin(target, deadline: IODeadline(options.deadline))
-            login.willConnect = options.willConnect
+            login.willReconnect = options.willReconnect
             let facts = Locked<ISCSIUnit?>(nil)
             let reservation = options.attachment == .shared ? nil : ISCSIReservation(target, path)
             var failure = StorageError(.connectionLost, "open volume", at: "\(path)")

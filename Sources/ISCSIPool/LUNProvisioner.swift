@@ -28,6 +28,8 @@
         func units() async throws(StorageError) -> [LUN]
         /// The unit with this id, checked to be that one; nil where there is none, or it is deleted.
         func unit(_ id: LUN.ID) async throws(StorageError) -> LUN?
+        /// The bytes that the array stores of units, as far as it tells, where `units` does not say so.
+        func allocatedSizes(of units: [LUN.ID]) async throws(StorageError) -> [LUN.ID: UInt64]
 
         /// Makes a unit that reads as zeros, with the mark from the first moment at which others can see it.
         ///
@@ -63,7 +65,7 @@
         func rollBack(_ id: LUN.ID, to snapshot: LUNSnapshot.ID) async throws(StorageError)
 
         /// Lets an initiator log in to the unit, and says how. Again is harmless, and mends what a restarted target has
-        /// forgotten: it is called before each session, the later ones of an open volume too.
+        /// forgotten: it is called before the first session of a volume, and when the target refuses a later one.
         func access(to unit: LUN, for initiator: String) async throws(StorageError) -> LUNAccess
         /// Takes that back, where it was given to this initiator alone. Not given: success.
         func withdrawAccess(to id: LUN.ID, for initiator: String) async throws(StorageError)
@@ -75,6 +77,8 @@
 
     extension LUNProvisioner {
         public var health: PoolHealth { .healthy }
+
+        public func allocatedSizes(of units: [LUN.ID]) async throws(StorageError) -> [LUN.ID: UInt64] { [:] }
 
         public func withdrawAccess(to id: LUN.ID, for initiator: String) async throws(StorageError) {}
 

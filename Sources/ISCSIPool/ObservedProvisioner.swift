@@ -35,6 +35,11 @@
             return try await base.unit(id)
         }
 
+        func allocatedSizes(of units: [LUN.ID]) async throws(StorageError) -> [LUN.ID: UInt64] {
+            observer("allocatedSizes")
+            return try await base.allocatedSizes(of: units)
+        }
+
         func create(_ request: LUNRequest) async throws(StorageError) -> LUN {
             observer("create")
             return try await base.create(request)

@@ -10,6 +10,7 @@
         let path: String
         private let directory: Directory
         private let folder: Directory
+        private let blocking: BlockingPool
         /// Those of this process that want the lock, in their order.
         private let turns = Locked(Turns())
         /// What this process has written last.
@@ -35,6 +36,7 @@
         init(_ path: String, deadline: Duration, _ blocking: BlockingPool) async throws(StorageError) {
             patience = deadline
             limit = blocking.deadline
+            self.blocking = blocking
             guard path.hasPrefix("/") else {
                 throw StorageError(.invalidArgument, "open pool", at: path, why: "an absolute path is needed")
             }
@@ -270,7 +272,7 @@
         /// Makes a file with the blocks of another, and `size` bytes. False where the file system shares none.
         func shareBlocks(of source: String, as file: String, size: UInt64) async throws(StorageError) -> Bool {
             try await attempt("copy unit", file) { () async throws(SystemError) in
-                let original = try await directory.open(source, inFolder: folder, [])
+                let original = try await self.source(of: source)
                 let copy: File
                 do throws(SystemError) {
                     copy = try await directory.open(file, inFolder: folder, [.write, .create, .truncate])
@@ -306,7 +308,7 @@
         /// Makes a file with the bytes of another, and `size` bytes; holes stay holes.
         func copy(_ source: String, to file: String, size: UInt64) async throws(StorageError) {
             let (original, copy) = try await attempt("copy unit", file) { () async throws(SystemError) in
-                let original = try await directory.open(source, inFolder: folder, [])
+                let original = try await self.source(of: source)
                 let copy = try await directory.open(file, inFolder: folder, [.write, .create, .truncate])
                 try await copy.truncate(to: size)
                 return (original, copy)
@@ -370,7 +372,7 @@
         /// The bytes that a file or a block device has.
         func size(of file: String) async throws(StorageError) -> UInt64 {
             try await attempt("look up unit", file) { () async throws(SystemError) in
-                let opened = try await File.open(FilePath(path(of: file)))
+                let opened = try await source(of: file)
                 let size: UInt64
                 do throws(SystemError) { size = try await opened.size() } catch {
                     try? await opened.close()
@@ -378,6 +380,23 @@
                 }
                 try await opened.close()
                 return size
+            }
+        }
+
+        /// Opens what a unit's bytes are in, to be read. Devices are mostly found by a symbolic link, which leads to
+        /// nothing else.
+        private func source(of file: String) async throws(SystemError) -> File {
+            let status = try await directory.status(of: file, followsLinks: true)
+            guard status.isBlockDevice else { return try await directory.open(file, inFolder: folder, []) }
+            let opened = try await File.open(FilePath(path(of: file)), blocking: blocking)
+            do throws(SystemError) {
+                guard try await opened.status().isSame(as: status) else {
+                    throw SystemError(.noSuchAddressOrDevice, "open")
+                }
+                return opened
+            } catch {
+                try? await opened.close()
+                throw error
             }
         }
 

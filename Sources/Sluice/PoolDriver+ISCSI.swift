@@ -65,16 +65,19 @@
     }
 
     extension PoolDriver {
-        /// Throws unless one of the portals takes connections, so that a mistake in the URL shows when a pool is registered.
-        /// Later a storage network that is away says so when volumes are used.
+        /// Throws unless one of the portals takes connections from the address that the URL binds them to, so that a
+        /// mistake in it shows when a pool is registered. Later a storage network that is away says so when volumes are
+        /// used.
         static func checkPortals(
             _ portals: [HostAndPort], of configuration: PoolConfiguration
         ) async throws(StorageError) {
             guard configuration.identity == nil else { return }
+            let source = try ISCSILocation(configuration.url).boundAddress
+            let limit = Duration.seconds(min(configuration.url.deadlineSeconds, 10))
             var failure: StorageError?
             for portal in portals {
                 do throws(StorageError) {
-                    return try await connect(to: portal, within: .seconds(min(configuration.url.deadlineSeconds, 10)))
+                    return try await connect(to: portal, from: source, within: limit)
                 } catch {
                     failure = error
                 }
@@ -82,14 +85,21 @@
             if let failure { throw failure }
         }
 
-        private static func connect(to portal: HostAndPort, within limit: Duration) async throws(StorageError) {
+        private static func connect(
+            to portal: HostAndPort, from source: String?, within limit: Duration
+        ) async throws(StorageError) {
             let address = Socket.Address.tcp(host: portal.host, port: portal.port ?? ISCSILocation.usualPort)
             let what = "connect to the portal"
             let late = StorageError(.timedOut, what, at: "\(portal)", why: "nobody answers within \(limit)")
             try await within(limit, or: late) { () async throws(StorageError) in
                 do throws(SystemError) {
-                    try await Socket.connect(to: address).close()
+                    try await Socket.connect(to: address, from: source).close()
                 } catch {
+                    if error.call == "bind", let source {
+                        throw StorageError(
+                            .invalidArgument, what, at: "\(portal)",
+                            why: "connections cannot come from bind=\(source): \(error.errno)")
+                    }
                     throw StorageError(error, what, at: "\(portal)")
                 }
             }

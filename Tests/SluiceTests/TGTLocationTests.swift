@@ -26,6 +26,35 @@ import Testing
         #expect(full.units.isMutual && full.units.hasHeaderDigest && full.units.snapshotReserve == 30)
     }
 
+    @Test("An initiator's name is the same in capitals")
+    func capitals() throws {
+        let location = try location("tgt://host?directory=/srv&initiator=IQN.1993-08.org.Debian:01:Host-A")
+        #expect(location.units.initiator == "iqn.1993-08.org.debian:01:host-a")
+    }
+
+    @Test(
+        "Connections are bound to an address in numbers",
+        arguments: [
+            "127.0.0.1", "255.255.255.255", "::1", "2001:db8::5", "2001:DB8:0:0:1:2:3:4", "::ffff:10.0.0.5", "fd00::",
+            "1:2:3:4:5:6:10.0.0.5", "fe80::1%25eth0",
+        ])
+    func addresses(text: String) throws {
+        let units = try location("tgt://host?directory=/srv&bind=\(text)").units
+        #expect(units.boundAddress == text.split(separator: "%25").joined(separator: "%"))
+    }
+
+    @Test(
+        "What is no address, or one that not everybody reads the same, is refused as one to bind to",
+        arguments: [
+            "", "host", "storage0", "1", "10.0.1", "10.0.0.256", "10.0.0.5.6", "010.0.0.5", "+1.0.0.5", "10.0.0.5:3260",
+            "10.0.0.0/24", "[::1]", "10.0.0.5%25eth0", ":", ":::", "1::2::3", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9",
+            "1:2:3:4:5:6:7::8", "12345::", "+1::", "g::1", ":1:2:3:4:5:6:7", "10.0.0.5::", "::10.0.0.5:1",
+        ])
+    func noAddresses(text: String) {
+        let error = #expect(throws: StorageError.self) { _ = try location("tgt://host?directory=/srv&bind=\(text)") }
+        #expect(error?.code == .invalidArgument && error?.why.contains("'bind' is an address") == true)
+    }
+
     @Test(
         "What cannot be meant is refused",
         arguments: [
@@ -33,7 +62,7 @@ import Testing
             "tgt://host/path?directory=/srv", "tgt://host:0?directory=/srv", "tgt://a b?directory=/srv",
             "tgt://host?directory=/srv&control=-1", "tgt://host?directory=/srv&control=65536",
             "tgt://host?directory=/srv&initiator=host", "tgt://host?directory=/srv&initiator=iqn.a/b",
-            "tgt://host?directory=/srv&bind=", "tgt://host?directory=/srv&chap=both",
+            "tgt://host?directory=/srv&chap=both",
             "tgt://host?directory=/srv&header-digest=md5",
             "tgt://host?directory=/srv&snapshot-reserve=256", "tgt://host?directory=/srv&unknown=1",
         ])

@@ -41,7 +41,12 @@ extension VolumeCommand {
     struct BreakLock: HostCommand {
         static let configuration = CommandConfiguration(
             commandName: "break-lock", abstract: "End the hold of a program that is dead on a volume.",
-            discussion: "Example: sluice volume break-lock fast/web")
+            discussion: """
+                What a host had begun with the volume of an array that never comes back is ended, too: what it was making or \
+                deleting is deleted, and what it was changing is as before or done.
+
+                Example: sluice volume break-lock fast/web
+                """)
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "POOL/NAME.")
@@ -50,7 +55,21 @@ extension VolumeCommand {
         func run(_ context: CommandContext) async throws -> ExitCode {
             let volume = try volume.withoutSnapshot("break lock")
             try await context.host.breakLock(of: volume)
-            return try await context.printDetails(volume, "nobody holds \(volume) any more")
+            guard let details = try await left(of: volume, context) else {
+                return context.print(
+                    ["deleted": .string("\(volume)")],
+                    "\(volume) is gone: a host that vanished had begun to make or to delete it")
+            }
+            return context.print(details.json, "nobody holds \(volume) any more")
+        }
+
+        private func left(of volume: VolumeAddress, _ context: CommandContext) async throws -> VolumeDetails? {
+            do throws(StorageError) {
+                return try await context.host.volumeDetails(volume)
+            } catch {
+                if error.code == .notFound { return nil }
+                throw error
+            }
         }
     }
 
