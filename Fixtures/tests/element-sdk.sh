@@ -146,8 +146,8 @@ PYTHON
 printf 'Authorization: Basic %s\n' "$(printf 'admin:%s' "$(cat "$work/password")" | base64)" >"$work/header"
 chmod 600 "$work/header"
 /usr/bin/python3 - "$http" "$work/header" <<'PYTHON' || fail "a hostile client gets through"
+import errno
 import json
-import resource
 import socket
 import sys
 
@@ -166,8 +166,10 @@ def exchange(*parts, reads=True):
             connection.shutdown(socket.SHUT_WR)
             while data := connection.recv(65536):
                 answer += data
-        except ConnectionError:
-            pass
+        except OSError as error:
+            # After a reset `shutdown` says ENOTCONN, which is no ConnectionError.
+            if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+                raise
         return answer
 
 
