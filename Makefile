@@ -30,7 +30,7 @@ soak:
 	@Fixtures/soak $(SECONDS)
 
 docs:
-	swift package --allow-writing-to-directory .build/docs generate-documentation --target Sluice \
+	swift package $(OPTIONS) --allow-writing-to-directory .build/docs generate-documentation --target Sluice \
 		--warnings-as-errors --output-path .build/docs
 
 format:

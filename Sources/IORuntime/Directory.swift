@@ -14,6 +14,9 @@ public final class Directory: Sendable {
         public var status: FileStatus
     }
 
+    /// Where in an entry its name begins, in bytes.
+    private static let nameOffset = MemoryLayout<dirent>.offset(of: \.d_name) ?? 19
+
     public let path: FilePath
     private let descriptor: Int32
     private let blocking: BlockingPool
@@ -114,11 +117,10 @@ public final class Directory: Sendable {
                     if errno != 0 { throw SystemError(Errno(rawValue: errno), "readdir") }
                     return elements
                 }
-                let entry = unsafe withUnsafePointer(to: &found.pointee.d_name) { pointer in
-                    unsafe pointer.withMemoryRebound(to: CChar.self, capacity: Int(NAME_MAX) + 1) {
-                        unsafe String(validatingCString: $0)
-                    }
-                }
+                // Sound: the name ends with a zero. Never `d_name` as a value: it has 256 bytes, and an entry ends with its
+                // name, maybe where the memory ends.
+                let entry = unsafe String(
+                    validatingCString: (UnsafeRawPointer(found) + Self.nameOffset).assumingMemoryBound(to: CChar.self))
                 // A name that is not UTF-8 cannot be the name of anything here.
                 guard let entry, entry != ".", entry != ".." else { continue }
                 do throws(SystemError) {

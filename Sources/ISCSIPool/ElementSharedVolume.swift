@@ -53,17 +53,17 @@
         }
 
         /// The policy that the volume has now, whoever set it; nil where the array does not tell. Makes and changes
-        /// nothing, and asks each thing once, for 5 seconds at most.
+        /// nothing, and asks each thing once, for `limit` at most.
         ///
         /// Throws `notFound` where the array has no such volume, and what `ElementClient` throws where nobody answers.
         public static func policy(
             of name: String, _ endpoint: ElementEndpoint, _ settings: ElementProvisioner.Settings,
-            clock: any Clock<Duration> = ContinuousClock()
+            within limit: Duration = .seconds(5), clock: any Clock<Duration> = ContinuousClock()
         ) async throws(StorageError) -> QoSPolicy? {
             var options = ElementOptions()
             options.tries = 1
             // Of each of two questions.
-            options.deadline = min(settings.deadline / 2, .milliseconds(2500))
+            options.deadline = min(settings.deadline, limit) / 2
             options.connectTime = options.deadline
             options.observer = settings.observer
             let client = try ElementClient(endpoint, options: options, clock: clock)

@@ -41,14 +41,35 @@ final class Catalog: Sendable {
         let chosen = configuration
         do {
             database = try await BlockingPool.shared.run { () throws in
-                let database = try DatabaseQueue(path: path.string, configuration: chosen)
+                let lockFile = home.path.appending("catalog.lock")
+                let database = try Self.open(path, chosen, lockFile: lockFile)
                 // An intent that is recorded must outlive a power failure: what it announces does.
                 try database.writeWithoutTransaction { try $0.execute(sql: "PRAGMA synchronous = FULL") }
-                try Self.migrate(database, lockFile: home.path.appending("catalog.lock"))
+                try Self.migrate(database, lockFile: lockFile)
                 return database
             }
         } catch {
             throw StorageError(catalog: error, "open catalog", at: path.string)
+        }
+    }
+
+    /// Opens the database, and makes it one with a write-ahead log if it is new.
+    private static func open(
+        _ path: FilePath, _ configuration: Configuration, lockFile: FilePath
+    ) throws -> DatabaseQueue {
+        func opened() throws -> DatabaseQueue { try DatabaseQueue(path: path.string, configuration: configuration) }
+        // Of two processes that begin a log at once, SQLite tells one without any wait that the database is locked.
+        let size = try FileManager.default.attributesOfItem(atPath: path.string)[.size] as? UInt64
+        return size == 0 ? try whileLocked(lockFile, opened) : try opened()
+    }
+
+    /// One process at a time.
+    private static func whileLocked<Result>(_ lockFile: FilePath, _ body: () throws -> Result) throws -> Result {
+        let lock = try FileDescriptor.open(
+            lockFile, .readWrite, options: [.create, .closeOnExec, .noFollow], permissions: [.ownerReadWrite])
+        return try lock.closeAfter {
+            guard flock(lock.rawValue, LOCK_EX) == 0 else { throw Errno(rawValue: errno) }
+            return try body()
         }
     }
 
@@ -59,11 +80,8 @@ final class Catalog: Sendable {
             throw StorageError(.conflict, "open catalog", why: "a newer sluice wrote it: use that version")
         }
         if found == version { return }
-        // One process at a time: the migrator looks what is missing before it begins a transaction.
-        let lock = try FileDescriptor.open(
-            lockFile, .readWrite, options: [.create, .closeOnExec, .noFollow], permissions: [.ownerReadWrite])
-        try lock.closeAfter {
-            guard flock(lock.rawValue, LOCK_EX) == 0 else { throw Errno(rawValue: errno) }
+        // The migrator looks what is missing before it begins a transaction.
+        try whileLocked(lockFile) {
             try migrator.migrate(database)
             try database.write { database in try database.execute(sql: "PRAGMA user_version = \(version)") }
         }

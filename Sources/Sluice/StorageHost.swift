@@ -150,7 +150,7 @@ public final class StorageHost: Sendable {
     }
 
     /// A directory of this user in shared memory: it outlives a process, and not the host. Nil where that cannot be.
-    private static func defaultJournalDirectory() -> String? {
+    static func defaultJournalDirectory() -> String? {
         let path = "/dev/shm/sluice-\(getuid())"
         return (try? StorageHome.makeDirectory(FilePath(path))) == nil ? nil : path
     }

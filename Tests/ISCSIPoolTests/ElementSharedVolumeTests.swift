@@ -21,7 +21,7 @@
             _ array: ElementTestArray, of name: String = "shared_1"
         ) async throws(StorageError) -> QoSPolicy? {
             try await ElementSharedVolume.policy(
-                of: name, array.endpoint, .init(account: "cloud"), clock: ImpatientClock())
+                of: name, array.endpoint, .init(account: "cloud"), within: .seconds(120), clock: ImpatientClock())
         }
 
         private func volumes(_ array: ElementTestArray) async -> [JSONValue] {

@@ -139,7 +139,7 @@
                 default: return .asUsual
                 }
             }
-            let volume = try await target.open(deadline: .seconds(10))
+            let volume = try await target.open(deadline: .seconds(30))
             try await volume.fill(1, 0..<512)
             isReplaced.withLock { $0 = true }
             let error = await failure { try await volume.fill(1, 0..<512) }
@@ -153,7 +153,7 @@
                 guard request.command == 0x12, request.header[34] == 0x83 else { return .asUsual }
                 return .status(2, sense: FakeTarget.sense(5, 0x2400))
             }
-            let volume = try await target.open(deadline: .seconds(10))
+            let volume = try await target.open(deadline: .seconds(30))
             try await volume.fill(1, 0..<512)
             volume.link.breakSession()
             let error = await failure { try await volume.fill(1, 0..<512) }
@@ -290,7 +290,7 @@
                 guard request.command == 0x2a, counter.next() == 0 else { return .asUsual }
                 return .end
             }
-            let volume = try await target.open(deadline: .seconds(response == 5 ? 60 : 10))
+            let volume = try await target.open(deadline: .seconds(response == 5 ? 60 : 30))
             let error = await failure { try await volume.fill(1, 0..<512) }
             // With the session its commands end where it is succeeded at the same portal.
             #expect((error == nil) == (response == 5), "\(String(describing: error))")
@@ -361,7 +361,7 @@
                 guard request.command == 0x2a || request.command == 0x35 else { return .asUsual }
                 return .raw(FakeTarget.packet(0x25, 0x81, request, [UInt8](repeating: 1, count: 4096)))
             }
-            let volume = try await target.open(deadline: .seconds(10))
+            let volume = try await target.open(deadline: .seconds(30))
             async let write = failure { try await volume.fill(1, 0..<512) }
             async let flush = failure { try await volume.flush() }
             for error in await [write, flush] { #expect(error != nil) }
@@ -411,7 +411,7 @@
             let target = try await FakeTarget { request in
                 request.command == 0x35 && counter.next() == 0 ? .silence : .asUsual
             }
-            let volume = try await target.open(deadline: .seconds(10))
+            let volume = try await target.open(deadline: .seconds(30))
             for _ in 0..<3 {
                 let error = await failure { try await volume.flush() }
                 #expect(error?.isRetryable == true, "\(String(describing: error))")

@@ -190,7 +190,7 @@
         func failover() async throws {
             let sick = try await FakeTarget { $0.command == 0x2a || $0.command == 0x28 ? .silence : .asUsual }
             let healthy = try await FakeTarget { _ in .asUsual }
-            let volume = try await sick.open(deadline: .seconds(4), otherPorts: [healthy.port])
+            let volume = try await sick.open(deadline: .seconds(15), otherPorts: [healthy.port])
             let late = await failure { try await volume.fill(1, 0..<512) }
             #expect(late?.code == .timedOut, "\(String(describing: late))")
             for _ in 0..<2 { try await volume.fill(1, 0..<512) }
@@ -249,7 +249,7 @@
                 guard request.command == 0x12, request.header[34] == 0x83 else { return .asUsual }
                 return .data(page(2))
             }
-            let volume = try await front.open(deadline: .seconds(10), otherPorts: [back.port])
+            let volume = try await front.open(deadline: .seconds(30), otherPorts: [back.port])
             try await volume.fill(1, 0..<512)
             isDead.withLock { $0 = true }
             let error = await failure { try await volume.fill(1, 0..<512) }

@@ -144,7 +144,7 @@
             let either = await failure { _ = try await target.open(lun: 0) }
             #expect(either?.code == .notFound, "\(String(describing: either))")
 
-            let volume = try await target.open { _, options in options.deadline = .seconds(10) }
+            let volume = try await target.open { _, options in options.deadline = .seconds(30) }
             try await volume.fill(1, 0..<4096)
             try await target.change("remove", "1")
             let error = await failure { _ = try await volume.bytes(at: 0, count: 4096) }
@@ -157,7 +157,7 @@
         @Test("does not write to another unit that has got its number")
         func replaced() async throws {
             let target = try await TestTarget.start()
-            let volume = try await target.open { _, options in options.deadline = .seconds(10) }
+            let volume = try await target.open { _, options in options.deadline = .seconds(30) }
             try await volume.fill(1, 0..<4096)
             try await target.change("replace", "1")
             // This target does not tell.

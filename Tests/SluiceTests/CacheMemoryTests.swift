@@ -35,7 +35,8 @@ import Testing
     @Test("However many attach at once, their caches keep to the limit")
     func race() async throws {
         let site = try TestSite(cacheBytes: 10 * mebibyte)
-        let hosts = [try await site.host(), try await site.host()]
+        let wait = Duration.seconds(600)
+        let hosts = [try await site.host(operationWait: wait), try await site.host(operationWait: wait)]
         for number in 0..<16 { try await hosts[0].createVolume(fast("v\(number)"), .init(raw: mebibyte)) }
         let limit = 55 * mebibyte
         let attachments = try await withThrowingTaskGroup(of: Attachment.self) { group in

@@ -110,4 +110,35 @@ import Testing
         }
         #expect(try await Catalog(StorageHome(path)).pools().count == 12)
     }
+
+    @Test("A catalog that another process is making is waited for")
+    func newHome() async throws {
+        let directory = try TemporaryDirectory()
+        let home = try StorageHome(directory.path)
+        try Data().write(to: URL(filePath: home.catalog.string))
+        let lock = try FileDescriptor.open(
+            "\(directory.path)/catalog.lock", .readWrite, options: .create, permissions: .ownerReadWrite)
+        #expect(flock(lock.rawValue, LOCK_EX) == 0)
+        var configuration = Configuration()
+        configuration.allowsUnsafeTransactions = true
+        let other = try DatabaseQueue(path: home.catalog.string, configuration: configuration)
+        try await other.writeWithoutTransaction { try $0.execute(sql: "BEGIN IMMEDIATE") }
+
+        let hasEnded = Locked(false)
+        let opening = Task {
+            defer { hasEnded.withLock { $0 = true } }
+            return try await Catalog(home).pools().count
+        }
+        var status = stat()
+        #expect(fstat(lock.rawValue, &status) == 0)
+        let inode = ":\(status.st_ino) "
+        while !hasEnded.withLock({ $0 }) {
+            let locks = try String(contentsOfFile: "/proc/locks", encoding: .utf8)
+            if locks.split(separator: "\n").contains(where: { $0.contains("->") && $0.contains(inode) }) { break }
+            await Task.yield()
+        }
+        try await other.writeWithoutTransaction { try $0.execute(sql: "ROLLBACK") }
+        try lock.close()
+        #expect(try await opening.value == 0)
+    }
 }

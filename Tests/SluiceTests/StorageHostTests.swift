@@ -1,6 +1,7 @@
 import BlockStorage
 import Foundation
 import IORuntime
+import Logging
 import Metrics
 import StorageConformance
 import SystemPackage
@@ -38,9 +39,13 @@ struct TestSite {
         return driver
     }
 
-    /// A host with the pools `fast` and `slow`.
-    func host(metrics: any MetricsFactory = NOOPMetricsHandler.instance) async throws -> StorageHost {
-        let host = try await StorageHost.open(home: home, drivers: [driver], metrics: metrics)
+    /// A host with the pools `fast` and `slow`, of which an operation waits that long for others.
+    func host(
+        metrics: any MetricsFactory = NOOPMetricsHandler.instance, operationWait: Duration = .seconds(10)
+    ) async throws -> StorageHost {
+        let host = try await StorageHost.open(
+            home: home, drivers: [driver], logger: Logger(label: "sluice"), metrics: metrics,
+            operationWait: operationWait, journalDirectory: StorageHost.defaultJournalDirectory(), observer: nil)
         try await host.addPool(PoolRegistration(name: "fast", url: "memory:///fast", tags: ["ssd", "eu"]))
         try await host.addPool(PoolRegistration(name: "slow", url: "memory:///slow", tags: ["eu"]))
         return host
