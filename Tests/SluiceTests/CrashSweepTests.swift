@@ -15,9 +15,9 @@ import Testing
         arguments: SweptWorkflow.allCases)
     func kill(workflow: SweptWorkflow) async throws {
         let sweep = try await WorkflowSweep(workflow)
-        var (point, finished) = (0, 0)
+        var (point, kills, finished) = (0, 0, 0)
         while true {
-            point += 1
+            point += SweepStep.value
             try sweep.site.reset()
             let path = sweep.directory.path
             await #expect(processExitsWith: .signal(SIGKILL)) {
@@ -39,15 +39,13 @@ import Testing
                 _ = try await WorkflowSite(at: path).host { _ throws(StorageError) in try steps.step() }
                 Glibc.kill(getpid(), SIGKILL)
             }
+            kills += 1
             if try await sweep.check(try await sweep.site.host(), "point \(point)") == .done { finished += 1 }
         }
-        let (kills, total) = (
-            point - 1,
-            Self.killCount.withLock { total in
-                total += 2 * (point - 1)
-                return total
-            }
-        )
+        let total = Self.killCount.withLock { [kills] total in
+            total += 2 * kills
+            return total
+        }
         print(
             """
             \(workflow): killed at each of \(kills) points, and once more while that was taken up; \(finished) finished, \

@@ -9,7 +9,7 @@ import Testing
     @Test("Any step of a workflow may fail, before or after it took effect", arguments: SweptWorkflow.allCases)
     func failure(workflow: SweptWorkflow) async throws {
         let sweep = try await WorkflowSweep(workflow)
-        for point in 1... {
+        for point in SweepStep.points {
             try sweep.site.reset()
             let steps = StepCounter(at: point) { () throws(StorageError) in
                 throw StorageError(.inputOutput, "injected failure")
@@ -30,7 +30,7 @@ import Testing
     func cancellation(workflow: SweptWorkflow) async throws {
         let sweep = try await WorkflowSweep(workflow)
         let site = sweep.site
-        for point in 1... {
+        for point in SweepStep.points {
             try site.reset()
             let task = Locked<Task<Bool, any Error>?>(nil)
             let steps = StepCounter(at: point) { () throws(StorageError) in task.withLock { $0?.cancel() } }
