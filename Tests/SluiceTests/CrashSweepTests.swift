@@ -15,7 +15,7 @@ import Testing
         arguments: SweptWorkflow.allCases)
     func kill(workflow: SweptWorkflow) async throws {
         let sweep = try await WorkflowSweep(workflow)
-        var (point, kills, finished) = (0, 0, 0)
+        var (point, kills, finished) = (1 - SweepStep.value, 0, 0)
         while true {
             point += SweepStep.value
             try sweep.site.reset()

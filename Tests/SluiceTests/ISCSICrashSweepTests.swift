@@ -33,7 +33,7 @@
 
         private func kill(_ workflow: PoolWorkflow, _ site: ISCSISite) async throws {
             let sweep = try await PoolSweep(workflow, site)
-            var (point, kills, finished, undone, recoveryKills) = (0, 0, 0, 0, 0)
+            var (point, kills, finished, undone, recoveryKills) = (1 - SweepStep.value, 0, 0, 0, 0)
             while true {
                 point += SweepStep.value
                 let done = site.root + "/done"

@@ -18,7 +18,7 @@
         func kill(workflow: PoolWorkflow) async throws {
             let site = try await RBDSite.shared
             let sweep = try await PoolSweep(workflow, site)
-            var (point, kills, finished, undone, recoveryKills) = (0, 0, 0, 0, 0)
+            var (point, kills, finished, undone, recoveryKills) = (1 - SweepStep.value, 0, 0, 0, 0)
             while true {
                 point += SweepStep.value
                 let done = site.root + "/done"

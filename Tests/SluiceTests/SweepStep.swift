@@ -5,5 +5,5 @@ enum SweepStep {
     static let value = max(1, ProcessInfo.processInfo.environment["SLUICE_SWEEP_STEP"].flatMap { Int($0) } ?? 1)
 
     /// Of all points.
-    static var points: some Sequence<Int> { sequence(first: value) { $0 + value } }
+    static var points: some Sequence<Int> { sequence(first: 1) { $0 + value } }
 }
