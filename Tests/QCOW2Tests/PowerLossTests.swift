@@ -31,7 +31,7 @@ struct PowerLossTests {
         Configuration(clusterSize: 512, hasBacking: true, size: 80 << 10),
         // A refcount block counts 32 KiB here, and a cluster of the refcount table leads to 2 MiB.
         Configuration(clusterSize: 512, refcountBits: 64, size: 160 << 10),
-        Configuration(clusterSize: 512, refcountBits: 64, size: 2 << 20, filled: 1900 << 10, runs: 1),
+        Configuration(clusterSize: 512, refcountBits: 64, size: 2 << 20, filled: 1900 << 10, runs: 3),
         Configuration(clusterSize: 512, refcountBits: 2, size: 64 << 10),
         Configuration(clusterSize: 1024, refcountBits: 8, hasBacking: true, size: 256 << 10),
         Configuration(clusterSize: 4096, size: 256 << 10),

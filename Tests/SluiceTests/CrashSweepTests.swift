@@ -15,9 +15,8 @@ import Testing
         arguments: SweptWorkflow.allCases)
     func kill(workflow: SweptWorkflow) async throws {
         let sweep = try await WorkflowSweep(workflow)
-        var (point, kills, finished) = (1 - SweepStep.value, 0, 0)
-        while true {
-            point += SweepStep.value
+        var (kills, finished) = (0, 0)
+        for point in SweepStep.points {
             try sweep.site.reset()
             let path = sweep.directory.path
             await #expect(processExitsWith: .signal(SIGKILL)) {

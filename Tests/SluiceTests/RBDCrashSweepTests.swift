@@ -18,9 +18,8 @@
         func kill(workflow: PoolWorkflow) async throws {
             let site = try await RBDSite.shared
             let sweep = try await PoolSweep(workflow, site)
-            var (point, kills, finished, undone, recoveryKills) = (1 - SweepStep.value, 0, 0, 0, 0)
-            while true {
-                point += SweepStep.value
+            var (kills, finished, undone, recoveryKills) = (0, 0, 0, 0)
+            for point in SweepStep.points {
                 let done = site.root + "/done"
                 try? FileManager.default.removeItem(atPath: done)
                 await #expect(processExitsWith: .signal(SIGKILL)) {
