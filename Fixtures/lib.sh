@@ -145,14 +145,17 @@ boot_guest() {
 # The guest's own lines on the console.
 console() { tr -d '\r' <"$1" | grep -E '^(EARLIER-MARK|WROTE-MARK|BOOT-|LOAD-)'; }
 
-# boot_volume LOG VOLUME KERNEL-ARGUMENTS: boots from a volume as `sluice volume qemu` tells a hypervisor to.
+# boot_volume LOG VOLUME KERNEL-ARGUMENTS QEMU-ARGUMENT…: boots from a volume as `sluice volume qemu` tells a hypervisor
+# to.
 boot_volume() {
     local log=$1 volume=$2 kernel_arguments=$3 description arguments
+    shift 3
     description=$(sluice --json volume qemu "$volume")
     mapfile -t arguments < <(jq -r '.arguments[]' <<<"$description")
     boot_guest "$log" "$kernel_arguments" "${arguments[@]}" \
-        -device "virtio-blk-pci,drive=$(jq -r .nodeName <<<"$description")"
+        -device "virtio-blk-pci,drive=$(jq -r .nodeName <<<"$description")" "$@"
 }
+
 # undisturbed WHAT FILE SECONDS: the slowest request that fio has written to the file took less than that.
 undisturbed() {
     local slowest
