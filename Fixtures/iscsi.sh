@@ -46,15 +46,10 @@ start_pools() {
     sluice pool add t "$(target_url "$1")" >/dev/null
     sluice pool add e "$array_url" --secret-file "$work/$2/password" >/dev/null
 }
-# The simulator as it was built: for the scripts' configuration, or for testing. It is built where it is not.
+# The simulator is built beside `sluice`, or where it is not, for the scripts' configuration.
 find_simulator() {
-    local choice
-    simulator_binary=${ELEMENT_SIMULATOR:-}
-    for choice in "$configuration" debug; do
-        [ -z "$simulator_binary" ] || return 0
-        [ ! -x "$root/.build/$choice/element-simulator" ] || simulator_binary=$root/.build/$choice/element-simulator
-    done
-    [ -z "$simulator_binary" ] || return 0
+    simulator_binary=$(dirname "$sluice_binary")/element-simulator
+    [ ! -x "$simulator_binary" ] || return 0
     swift build --package-path "$root" -c "$configuration" --product element-simulator >"$work/simulator-build.log" 2>&1
     simulator_binary=$root/.build/$configuration/element-simulator
 }
