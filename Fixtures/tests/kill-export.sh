@@ -4,7 +4,7 @@
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 
-rounds=${SLUICE_ROUNDS:-4}
+rounds=${SLUICE_ROUNDS:-6}
 seed=${SLUICE_SEED:-$(date +%s)}
 RANDOM=$seed
 echo "  seed $seed (SLUICE_SEED)"
