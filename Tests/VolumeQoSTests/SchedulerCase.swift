@@ -60,6 +60,15 @@ struct SchedulerCase {
 
     var largestCost: Int64 { volumes.flatMap(\.costs).max() ?? 100 }
 
+    /// Element counts credit by windows of half a second: whether one was below the maximum can be decided by a request.
+    var windowCredit: Double {
+        guard mode == .element else { return 0 }
+        return volumes.reduce(0) { sum, volume in
+            guard let maximum = volume.policy.maxIOPS, let burst = volume.policy.burstIOPS else { return sum }
+            return sum + Double(burst - maximum) * 50
+        }
+    }
+
     /// What goes when; with the credit that each volume has left.
     func run() -> [Served] {
         var options = QoSScheduler.Options()

@@ -56,17 +56,10 @@ struct SchedulerFuzzTests {
     func fluid() {
         forEachCase(23, load: 0.2...2, depths: [64]) { tested, served in
             let expected = tested.fluid()
-            // A volume whose maximum is near its share loses tokens while a large request is served, 5 % at worst, and
-            // Element counts credit by windows of half a second: others have what one has too little.
-            let window =
-                tested.mode == .conserving
-                ? 0
-                : tested.volumes.reduce(0.0) { sum, volume in
-                    guard let maximum = volume.policy.maxIOPS, let burst = volume.policy.burstIOPS else { return sum }
-                    return sum + Double(burst - maximum) * 50
-                }
+            // A volume whose maximum is near its share loses tokens while a large request is served, 5 % at worst:
+            // others have what one has too little.
             let bound =
-                Double(2 * tested.volumes.count + 2) * Double(tested.largestCost) + window
+                Double(2 * tested.volumes.count + 2) * Double(tested.largestCost) + tested.windowCredit
                 + 0.05 * (expected.max() ?? 0)
             for index in tested.volumes.indices {
                 let amount = served.amount(of: index)
@@ -106,7 +99,7 @@ struct SchedulerFuzzTests {
             var reversed = tested
             reversed.volumes.reverse()
             let others = reversed.run()
-            let bound = Double(tested.volumes.count + 2) * Double(tested.largestCost) * 2
+            let bound = Double(2 * tested.volumes.count + 4) * Double(tested.largestCost) + tested.windowCredit
             for index in tested.volumes.indices {
                 let (one, other) = (
                     served.amount(of: index), others.amount(of: tested.volumes.count - 1 - index)
