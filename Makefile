@@ -30,6 +30,7 @@ soak:
 	@Fixtures/soak $(SECONDS)
 
 docs:
+	@mkdir -p .build
 	swift package $(OPTIONS) --allow-writing-to-directory .build/docs generate-documentation --target Sluice \
 		--warnings-as-errors --output-path .build/docs
 

@@ -22,8 +22,11 @@ func system(_ name: String, pkgConfig: String, debian: String) -> Target {
         name: name, path: "Sources/CLibraries/\(name)", pkgConfig: pkgConfig, providers: [.apt([debian])])
 }
 
+/// Tests are not optimised where what they test is: that takes longer than it saves.
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: languageSettings)
+    .testTarget(
+        name: name, dependencies: dependencies,
+        swiftSettings: languageSettings + [.unsafeFlags(["-Onone"], .when(configuration: .release))])
 }
 
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")

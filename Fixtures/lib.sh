@@ -7,12 +7,16 @@ cache=${SLUICE_FIXTURE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sluice}
 configuration=${SLUICE_CONFIGURATION:-debug}
 sluice_binary=${SLUICE:-$root/.build/$configuration/sluice}
 
-# What `make test` tests: optimised as for users, and what is internal is open to the suites. Without debug information
-# it takes four fifths of the time.
-build_options=()
-[ -z "${CI:-}" ] || build_options=(-debug-info-format none)
-test_build=(swift build "${build_options[@]}" --package-path "$root" -c release -Xswiftc -enable-testing
-    --scratch-path "$root/.build-tests")
+# Traits become options of the compiler in the order of a set: where that is another in each process, everything is
+# compiled each time.
+export SWIFT_DETERMINISTIC_HASHING=1
+
+# No test is found by the index, which takes a third of the time of compiling one.
+build_options=(--package-path "$root" --disable-index-store)
+[ -z "${CI:-}" ] || build_options+=(-debug-info-format none)
+# What `make test` tests: optimised as for users, and what is internal is open to the suites.
+test_options=("${build_options[@]}" -c release -Xswiftc -enable-testing --scratch-path "$root/.build-tests")
+test_build=(swift build "${test_options[@]}")
 test_programs=$root/.build-tests/release
 swift_testing=("$test_programs/sluicePackageTests.xctest" --testing-library swift-testing)
 
