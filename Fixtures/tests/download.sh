@@ -43,7 +43,7 @@ wait_until 10 grep -q ready "$work/requests.txt" || fail "the proxy does not sta
 server=https://localhost:$secure
 checksum() { echo "sha256:$(sha256sum "$work/www/$1" | cut -d ' ' -f 1)"; }
 disk_checksum=$(checksum disk.raw)
-strict=(--ca-file "$authority" --idle-timeout 2 --rate-window 2 --min-rate 10k --max-time 60)
+strict=(--ca-file "$authority" --idle-timeout 5 --rate-window 5 --min-rate 10k --max-time 60)
 number=0
 
 # import URL [OPTION…]: into p/tN, N being $number; what it prints is in $said.
@@ -123,7 +123,7 @@ good "a date instead of an ETag" disk.raw "$(fault date)" --format raw
 bad "cut always" connectionLost "3 attempts" "$(fault cut-always)" --format raw
 bad "wrong bytes always" checksumMismatch "declared .3 attempts" "$(fault corrupt-always)" --format raw --checksum "$disk_checksum"
 bad "slow" timedOut "bytes in .* less than 10240 a second" "$(fault slow)" --format raw
-bad "silent" timedOut "says nothing for 2" "$(fault silent)" --format raw
+bad "silent" timedOut "says nothing for 5" "$(fault silent)" --format raw
 bad "shorter than announced" inputOutput "announces" "$(fault too-long)" --format raw
 bad "shorter than asked for" inputOutput "announces" "$(fault too-short)" --format raw
 bad "longer than asked for" corrupt "more than" "$(fault too-much)" --format raw
