@@ -11,7 +11,7 @@ struct PoolCommand: ParsableCommand {
 
     struct Add: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Register a pool after checking that it answers.",
+            commandName: "add", abstract: "Register a pool after checking that it answers.",
             discussion: """
                 The same again succeeds. A secret in the URL moves to the secret store and is never shown again. \
                 Parameters of all URLs: deadline=SECONDS, overprovisioning=FACTOR, force=true.
@@ -57,7 +57,7 @@ struct PoolCommand: ParsableCommand {
 
     struct List: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the registered pools.", discussion: "Example: sluice pool list --json")
+            commandName: "list", abstract: "List the registered pools.", discussion: "Example: sluice pool list --json")
 
         @OptionGroup var global: GlobalOptions
 
@@ -73,7 +73,8 @@ struct PoolCommand: ParsableCommand {
 
     struct Info: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show a pool's capacity, use and capabilities.", discussion: "Example: sluice pool info fast")
+            commandName: "info", abstract: "Show a pool's capacity, use and capabilities.",
+            discussion: "Example: sluice pool info fast")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The pool.")
@@ -87,7 +88,8 @@ struct PoolCommand: ParsableCommand {
 
     struct Remove: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Forget a pool; what is in it stays.", discussion: "Example: sluice pool remove fast")
+            commandName: "remove", abstract: "Forget a pool; what is in it stays.",
+            discussion: "Example: sluice pool remove fast")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The pool.")

@@ -11,7 +11,7 @@ struct QoSCommand: ParsableCommand {
 
     struct Simulate: OfflineCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Run a scenario through the scheduler and write a report.",
+            commandName: "simulate", abstract: "Run a scenario through the scheduler and write a report.",
             discussion: """
                 A scenario is a cluster, volumes with policies and workloads, and what happens to them, in YAML. It is \
                 simulated in virtual time by the scheduler that serves live volumes; the same scenario and seed give \

@@ -10,7 +10,8 @@ struct SnapshotCommand: ParsableCommand {
 
     struct Create: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Keep what a volume holds now.", discussion: "Example: sluice snapshot create fast/web@monday")
+            commandName: "create", abstract: "Keep what a volume holds now.",
+            discussion: "Example: sluice snapshot create fast/web@monday")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "POOL/NAME@SNAPSHOT.")
@@ -24,7 +25,8 @@ struct SnapshotCommand: ParsableCommand {
 
     struct List: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List a volume's snapshots.", discussion: "Example: sluice snapshot list fast/web")
+            commandName: "list", abstract: "List a volume's snapshots.",
+            discussion: "Example: sluice snapshot list fast/web")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "POOL/NAME.")
@@ -50,7 +52,7 @@ struct SnapshotCommand: ParsableCommand {
 
     struct Delete: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Delete a snapshot; one that is not there is deleted already.",
+            commandName: "delete", abstract: "Delete a snapshot; one that is not there is deleted already.",
             discussion: "Example: sluice snapshot delete fast/web@monday")
 
         @OptionGroup var global: GlobalOptions
@@ -65,7 +67,7 @@ struct SnapshotCommand: ParsableCommand {
 
     struct Revert: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a volume what it was at a snapshot; refused while it is in use.",
+            commandName: "revert", abstract: "Make a volume what it was at a snapshot; refused while it is in use.",
             discussion: "Example: sluice snapshot revert fast/web@monday")
 
         @OptionGroup var global: GlobalOptions
@@ -81,7 +83,7 @@ struct SnapshotCommand: ParsableCommand {
 
     struct Protect: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Keep a snapshot from being deleted.",
+            commandName: "protect", abstract: "Keep a snapshot from being deleted.",
             discussion: "Example: sluice snapshot protect fast/web@monday")
 
         @OptionGroup var global: GlobalOptions
@@ -96,7 +98,7 @@ struct SnapshotCommand: ParsableCommand {
 
     struct Unprotect: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Let a snapshot be deleted again.",
+            commandName: "unprotect", abstract: "Let a snapshot be deleted again.",
             discussion: "Example: sluice snapshot unprotect fast/web@monday")
 
         @OptionGroup var global: GlobalOptions

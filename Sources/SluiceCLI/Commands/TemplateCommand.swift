@@ -11,7 +11,7 @@ struct TemplateCommand: ParsableCommand {
 
     struct Import: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check, unpack and inspect an image, and publish it for cloning.",
+            commandName: "import", abstract: "Check, unpack and inspect an image, and publish it for cloning.",
             discussion: """
                 Files that end in .gz, .bz2, .xz, .zst or .zip are unpacked; the checksum is that of the file as it \
                 is. An image that refers to other files, or is not what it is declared to be, is refused, and \
@@ -59,7 +59,7 @@ struct TemplateCommand: ParsableCommand {
 
     struct List: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List a pool's templates.", discussion: "Example: sluice template list fast")
+            commandName: "list", abstract: "List a pool's templates.", discussion: "Example: sluice template list fast")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The pool.")
@@ -74,6 +74,7 @@ struct TemplateCommand: ParsableCommand {
 
     struct Delete: HostCommand {
         static let configuration = CommandConfiguration(
+            commandName: "delete",
             abstract: "Delete a template that has no clones; one that is not there is deleted already.",
             discussion: "Example: sluice template delete fast/debian")
 

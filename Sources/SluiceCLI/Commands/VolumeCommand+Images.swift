@@ -9,7 +9,7 @@ extension ImageFile.Format: ExpressibleByArgument {}
 extension VolumeCommand {
     struct Import: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a volume from an image file of this host.",
+            commandName: "import", abstract: "Make a volume from an image file of this host.",
             discussion: """
                 An image that refers to other files is refused. Nothing is left behind when the import fails.
 
@@ -37,7 +37,7 @@ extension VolumeCommand {
 
     struct Export: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Write a volume or snapshot into a new image file of this host.",
+            commandName: "export", abstract: "Write a volume or snapshot into a new image file of this host.",
             discussion: """
                 The file appears when it is complete. Nothing is ever overwritten.
 

@@ -5,7 +5,7 @@ import Sluice
 extension VolumeCommand {
     struct Flatten: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a linked clone independent of its template.",
+            commandName: "flatten", abstract: "Make a linked clone independent of its template.",
             discussion: "Example: sluice volume flatten fast/web")
 
         @OptionGroup var global: GlobalOptions
@@ -21,7 +21,7 @@ extension VolumeCommand {
 
     struct Rename: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Give a volume another name in its pool.",
+            commandName: "rename", abstract: "Give a volume another name in its pool.",
             discussion: "Example: sluice volume rename fast/web www")
 
         @OptionGroup var global: GlobalOptions
@@ -75,7 +75,7 @@ extension VolumeCommand {
 
     struct Adopt: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take over what is in the pool already.",
+            commandName: "adopt", abstract: "Take over what is in the pool already.",
             discussion: "Example: sluice volume adopt fast/old.qcow2 --format qcow2")
 
         @OptionGroup var global: GlobalOptions
@@ -93,7 +93,7 @@ extension VolumeCommand {
 
     struct Check: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Check a volume's metadata.",
+            commandName: "check", abstract: "Check a volume's metadata.",
             discussion: """
                 Exit codes are those of qemu-img: 0 clean, 2 corrupt, 3 leaks only.
 

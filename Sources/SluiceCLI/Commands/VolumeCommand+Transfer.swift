@@ -5,7 +5,7 @@ import Sluice
 extension VolumeCommand {
     struct Copy: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Copy a volume or snapshot to a new volume of any pool.",
+            commandName: "copy", abstract: "Copy a volume or snapshot to a new volume of any pool.",
             discussion: """
                 Holes stay holes. Nothing is left behind when the copy fails. Again succeeds while both hold the same.
 
@@ -31,7 +31,7 @@ extension VolumeCommand {
 
     struct Migrate: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Move a volume to another pool, with its policy and tags.",
+            commandName: "migrate", abstract: "Move a volume to another pool, with its policy and tags.",
             discussion: """
                 Nobody may use the volume meanwhile, and clones and snapshots of it must be gone. It is deleted where it \
                 was when the copy is complete, and it is in one of the two pools whenever this is interrupted.

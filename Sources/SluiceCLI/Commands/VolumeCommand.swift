@@ -16,7 +16,7 @@ struct VolumeCommand: ParsableCommand {
 extension VolumeCommand {
     struct Create: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a volume that reads as zeros.",
+            commandName: "create", abstract: "Make a volume that reads as zeros.",
             discussion: """
                 The same again succeeds. A name without a pool, with --tags, lets Sluice choose a pool that has all \
                 the tags and the most room.
@@ -69,7 +69,7 @@ extension VolumeCommand {
 
     struct Clone: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Make a volume from a template, a volume or a snapshot.",
+            commandName: "clone", abstract: "Make a volume from a template, a volume or a snapshot.",
             discussion: """
                 A linked clone shares the blocks of its source until it writes. Pools that differ need --full.
 
@@ -101,7 +101,7 @@ extension VolumeCommand {
 
     struct List: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List a pool's volumes.", discussion: "Example: sluice volume list fast")
+            commandName: "list", abstract: "List a pool's volumes.", discussion: "Example: sluice volume list fast")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "The pool.")
@@ -115,7 +115,8 @@ extension VolumeCommand {
 
     struct Info: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Show all that is known of a volume.", discussion: "Example: sluice volume info fast/web --json")
+            commandName: "info", abstract: "Show all that is known of a volume.",
+            discussion: "Example: sluice volume info fast/web --json")
 
         @OptionGroup var global: GlobalOptions
         @Argument(help: "POOL/NAME.")
@@ -129,7 +130,7 @@ extension VolumeCommand {
 
     struct Map: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List the extents of a volume or snapshot: data, zero or hole.",
+            commandName: "map", abstract: "List the extents of a volume or snapshot: data, zero or hole.",
             discussion: "Example: sluice volume map fast/web")
 
         @OptionGroup var global: GlobalOptions
@@ -147,7 +148,7 @@ extension VolumeCommand {
 
     struct Resize: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Set a volume's virtual size, also while it is served.",
+            commandName: "resize", abstract: "Set a volume's virtual size, also while it is served.",
             discussion: "Example: sluice volume resize fast/web 40G")
 
         @OptionGroup var global: GlobalOptions
@@ -201,7 +202,7 @@ extension VolumeCommand {
 
     struct Delete: HostCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Delete a volume; one that is not there is deleted already.",
+            commandName: "delete", abstract: "Delete a volume; one that is not there is deleted already.",
             discussion: "Example: sluice volume delete fast/web")
 
         @OptionGroup var global: GlobalOptions
