@@ -5,7 +5,7 @@
 help:
 	@echo 'make demo    boot a Debian guest from a linked clone, from nothing (POOL=dir, rbd, iscsi or tgt)'
 	@echo 'make test    build, run the test suites and the system tests'
-	@echo 'make bench   compare with qemu-img bench, qemu-nbd, libiscsi, and fio on a Ceph cluster; measure limits'
+	@echo 'make bench   compare with qemu-img, qemu-nbd, libiscsi, and fio on a Ceph cluster; measure limits'
 	@echo 'make fuzz    fuzz the parsers (SECONDS=600 each)'
 	@echo 'make soak    repeat the kill tests (SECONDS=3600)'
 	@echo 'make docs    build the documentation into .build/docs'
@@ -19,6 +19,7 @@ test:
 
 bench:
 	@Fixtures/bench
+	@Fixtures/bench-commands
 	@Fixtures/bench-rbd
 	@Fixtures/bench-iscsi
 	@Fixtures/bench-qos
